@@ -60,11 +60,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         else:
             checkpoint = _ArrayUnpickler(path.read_bytes()).load()
-    except (SafetensorError, pickle.UnpicklingError, EOFError, OSError, RuntimeError) as error:
-        raise WeightsError(f"{path}: not a readable {path.suffix} weights file: {error}") from error
-    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, MemoryError) as error:
-        # A corrupt pickle can make the unpickler trip over its own stack.
-        raise WeightsError(f"{path}: corrupt {path.suffix} file: {error!r}") from error
+    except Exception as error:  # a corrupt pickle can make the unpickler trip over its own stack in any way
+        reason = error if isinstance(error, (SafetensorError, pickle.UnpicklingError, OSError)) else repr(error)
+        raise WeightsError(f"{path}: not a readable {path.suffix} weights file: {reason}") from error
     return _as_checkpoint(checkpoint, path)
 
 
@@ -124,6 +122,10 @@ def _empty_array(kind: object, shape: object, _typecode: object) -> np.ndarray:
     return np.empty(0, np.uint8)
 
 
+def _array_of_buffer(data: bytes, dtype: np.dtype, shape: tuple[int, ...], order: str) -> np.ndarray:
+    return np.frombuffer(data, dtype).reshape(shape, order=order)  # how pickle protocol 5 makes arrays
+
+
 def _dtype(spec: object, *_flags: object) -> np.dtype:
     if not isinstance(spec, str) or np.dtype(spec).kind not in "biufSU":
         raise pickle.UnpicklingError(f"expected a numeric dtype, found {spec!r}")
@@ -147,9 +149,10 @@ _ALLOWED: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): _Constructor(OrderedDict),
     ("_codecs", "encode"): _Constructor(_latin1_bytes),
 }
-for _module in ("numpy.core.multiarray", "numpy._core.multiarray"):
-    _ALLOWED[_module, "_reconstruct"] = _Constructor(_empty_array)
-    _ALLOWED[_module, "scalar"] = _Constructor(_scalar)
+for _package in ("numpy.core", "numpy._core"):
+    _ALLOWED[f"{_package}.multiarray", "_reconstruct"] = _Constructor(_empty_array)
+    _ALLOWED[f"{_package}.multiarray", "scalar"] = _Constructor(_scalar)
+    _ALLOWED[f"{_package}.numeric", "_frombuffer"] = _Constructor(_array_of_buffer)
 
 
 # The pure-Python unpickler: the C one keeps its memo in an array, which one large index in a file can blow up.

@@ -1,0 +1,247 @@
+"""One level of a packet: how its values were quantized and coded, and the coded bytes.
+
+values (C, H, W) ──► quantize ──► symbols or floats ──► entropy code ──► Chunk.payload
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from protocol import entropy
+from protocol.entropy import CODER_IDS
+from protocol.errors import ConfigurationError, InvalidField, LimitExceeded
+from protocol.geometry import PYRAMID_LEVELS
+from protocol.limits import DEFAULT_LIMITS, Limits
+from protocol.quantization import MAX_BITS, MIN_BITS, Ranges, check_bits, dequantize, quantize
+from protocol.wire import Reader, write_varint
+
+LATENT_LEVELS = tuple(f"y{index}" for index in range(16))
+LEVEL_IDS = {level: int(level[1:]) for level in PYRAMID_LEVELS} | {
+    level: 16 + index for index, level in enumerate(LATENT_LEVELS)
+}
+_LEVELS = {level_id: level for level, level_id in LEVEL_IDS.items()}
+_CODERS = {coder_id: coder for coder, coder_id in CODER_IDS.items()}
+_FLOAT32, _FLOAT16, _UNIFORM_OF_MODEL, _UNIFORM_SENT, _LATENT = range(5)
+_BFLOAT16 = np.dtype("<u2")
+
+
+@dataclass(frozen=True)
+class Float:
+    """No quantization: IEEE floats of 32 or 16 `bits`."""
+
+    bits: int = 32
+
+    def __post_init__(self) -> None:
+        if self.bits not in (32, 16):
+            raise ConfigurationError(f"floats have 32 or 16 bits, not {self.bits}")
+
+
+@dataclass(frozen=True)
+class Uniform:
+    """Uniform quantization to `bits` per value (2 to 8); `ranges` travel in the chunk, None means the model's."""
+
+    bits: int
+    ranges: Ranges | None = None
+
+    def __post_init__(self) -> None:
+        check_bits(self.bits)
+        if self.ranges is not None and self.ranges.bits != self.bits:
+            raise ConfigurationError(
+                f"ranges for symbols of {self.ranges.bits} bits do not serve symbols of {self.bits}"
+            )
+
+
+@dataclass(frozen=True)
+class Latent:
+    """Integers of a learned codec, whose tables live in the model files."""
+
+
+Quantization = Float | Uniform | Latent
+
+
+def check_coding(quantization: Quantization, coder: str) -> None:
+    """Call where settings are read: not every coder goes with every quantization.
+
+    Raises:
+        ConfigurationError: an unknown coder, `ans` with floats, or a latent with anything but `ans`.
+    """
+    if coder not in CODER_IDS:
+        raise ConfigurationError(f"the coder is one of {', '.join(CODER_IDS)}, not {coder!r}")
+    if isinstance(quantization, Float) and coder == "ans":
+        raise ConfigurationError(
+            "the coder ans codes integers only, not floats: choose uniform quantization, or the coder store or zstd"
+        )
+    if isinstance(quantization, Latent) and coder != "ans":
+        raise ConfigurationError(f"a latent is coded with ans alone, by the tables of its model, not with {coder}")
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """One coded level.
+
+    Attributes:
+        level: `"p2"` to `"p7"`, or a latent, `"y0"` to `"y15"`.
+        coder: `"store"`, `"zstd"` or `"ans"`.
+        quantization: `Float` or `Uniform` for a pyramid level, `Latent` for a latent.
+        payload: the coded values.
+
+    Raises:
+        ConfigurationError: parts that do not go together.
+    """
+
+    level: str
+    coder: str
+    quantization: Quantization
+    payload: bytes
+
+    def __post_init__(self) -> None:
+        check_coding(self.quantization, self.coder)
+        if self.level not in LEVEL_IDS:
+            raise ConfigurationError(f"a level is one of {', '.join(LEVEL_IDS)}, not {self.level!r}")
+        if isinstance(self.quantization, Latent) != (self.level in LATENT_LEVELS):
+            raise ConfigurationError(f"level {self.level} does not go with {type(self.quantization).__name__}")
+
+    @property
+    def header(self) -> bytes:
+        """What stands before the payload in a packet."""
+        scheme, parameters = _write_quantization(self.quantization)
+        coding = CODER_IDS[self.coder] << 4 | scheme
+        return bytes([LEVEL_IDS[self.level], coding]) + parameters + write_varint(len(self.payload))
+
+    @property
+    def wire_bytes(self) -> int:
+        """Length of header and payload."""
+        return len(self.header) + len(self.payload)
+
+    @classmethod
+    def read(cls, reader: Reader) -> "Chunk":
+        """Reads one chunk.
+
+        Raises:
+            Truncated: the bytes end within it.
+            InvalidField: a field that the format does not define, or fields that do not go together.
+        """
+        level_id = reader.uint(1, "level of a chunk")
+        if level_id not in _LEVELS:
+            raise InvalidField("level of a chunk", f"one of {sorted(_LEVELS)}", level_id)
+        level = _LEVELS[level_id]
+        coding = reader.uint(1, f"coding of {level}")
+        coder_id, scheme = coding >> 4, coding & 0xF
+        if coder_id not in _CODERS:
+            raise InvalidField(f"coder of {level}", f"one of {sorted(_CODERS)}", coder_id)
+        quantization = _read_quantization(reader, scheme, level)
+        payload = reader.take(reader.varint(f"payload length of {level}"), f"payload of {level}")
+        try:
+            return cls(level, _CODERS[coder_id], quantization, payload)
+        except ConfigurationError as error:
+            raise InvalidField(
+                f"coding of {level}", "a level, quantization and coder that go together", error
+            ) from error
+
+
+def encode_level(
+    level: str,
+    values: NDArray[np.float32],
+    quantization: Quantization,
+    coder: str,
+    model_ranges: Ranges | None = None,
+) -> Chunk:
+    """Codes a pyramid level.
+
+    A latent is not for this function: a learned codec makes the `Chunk` itself, with `ans.encode`.
+
+    Args:
+        level: `"p2"` to `"p7"`.
+        values: (C, H, W) float32, finite.
+        quantization: `Float` or `Uniform`.
+        coder: `"store"`, `"zstd"` or, for `Uniform`, `"ans"`.
+        model_ranges: the ranges of this level in the model files; needed for `Uniform` without ranges of its own.
+
+    Raises:
+        ConfigurationError: settings that do not go together.
+        ValueError: values of another shape than the ranges', not finite, or too large for float16.
+    """
+    check_coding(quantization, coder)
+    if isinstance(quantization, Float):
+        return Chunk(level, coder, quantization, entropy.encode_floats(values, quantization.bits, coder))
+    if isinstance(quantization, Latent):
+        raise ConfigurationError(f"level {level} is a latent's to code only in a learned codec")
+    ranges = quantization.ranges or model_ranges
+    if ranges is None or ranges.bits != quantization.bits:
+        found = "no ranges" if ranges is None else f"ranges for {ranges.bits} bits"
+        raise ConfigurationError(
+            f"level {level} is to be quantized to {quantization.bits} bits, and the model has {found} for it"
+        )
+    symbols = quantize(values, ranges).reshape(-1)
+    return Chunk(level, coder, quantization, entropy.encode_symbols(symbols, quantization.bits, coder))
+
+
+def decode_level(
+    chunk: Chunk,
+    shape: tuple[int, int, int],
+    limits: Limits = DEFAULT_LIMITS,
+    model_ranges: Ranges | None = None,
+) -> NDArray[np.float32]:
+    """The values of a pyramid level.
+
+    Args:
+        chunk: from a packet.
+        shape: (C, H, W) that `Geometry.level_shape` derives for the level.
+        limits: of the receiver.
+        model_ranges: the ranges of this level in the model files, if it has any.
+
+    Returns:
+        (C, H, W) float32, finite.
+
+    Raises:
+        ProtocolError: a chunk that does not hold exactly such a level, a shape beyond the limits, or a latent.
+    """
+    subject = f"payload of {chunk.level}"
+    count = shape[0] * shape[1] * shape[2]
+    if count > limits.max_elements:
+        raise LimitExceeded(f"elements of {chunk.level}", f"at most {limits.max_elements}", f"{count}, shape {shape}")
+    if isinstance(chunk.quantization, Float):
+        return entropy.decode_floats(chunk.payload, count, chunk.quantization.bits, chunk.coder, subject).reshape(shape)
+    if isinstance(chunk.quantization, Latent):
+        raise InvalidField(
+            f"quantization of {chunk.level}", "float or uniform", "a latent, which a learned codec decodes"
+        )
+    bits = chunk.quantization.bits
+    ranges = chunk.quantization.ranges or model_ranges
+    if ranges is None or ranges.bits != bits or len(ranges.low) != shape[0]:
+        found = "none" if ranges is None else f"{ranges.bits} bits, {len(ranges.low)} channels"
+        raise InvalidField(f"ranges of {chunk.level}", f"{bits} bits, {shape[0]} channels", found)
+    symbols = entropy.decode_symbols(chunk.payload, count, bits, chunk.coder, subject)
+    return dequantize(symbols.reshape(shape), ranges)
+
+
+def _write_quantization(quantization: Quantization) -> tuple[int, bytes]:
+    """Scheme id, and the bytes between the coding and the payload length."""
+    if isinstance(quantization, Float):
+        return (_FLOAT32 if quantization.bits == 32 else _FLOAT16), b""
+    if isinstance(quantization, Latent):
+        return _LATENT, b""
+    bits = bytes([quantization.bits])
+    if quantization.ranges is None:
+        return _UNIFORM_OF_MODEL, bits
+    rows = np.stack([quantization.ranges.low, quantization.ranges.step], axis=1)  # low and step, channel by channel
+    return _UNIFORM_SENT, bits + write_varint(len(rows)) + (rows.view(np.uint32) >> 16).astype(_BFLOAT16).tobytes()
+
+
+def _read_quantization(reader: Reader, scheme: int, level: str) -> Quantization:
+    if scheme in (_FLOAT32, _FLOAT16):
+        return Float(32 if scheme == _FLOAT32 else 16)
+    if scheme == _LATENT:
+        return Latent()
+    if scheme not in (_UNIFORM_OF_MODEL, _UNIFORM_SENT):
+        raise InvalidField(f"quantization of {level}", f"a scheme from {_FLOAT32} to {_LATENT}", scheme)
+    bits = reader.uint(1, f"bits of {level}")
+    if not MIN_BITS <= bits <= MAX_BITS:
+        raise InvalidField(f"bits of {level}", f"{MIN_BITS} to {MAX_BITS}", bits)
+    if scheme == _UNIFORM_OF_MODEL:
+        return Uniform(bits)
+    channels = reader.varint(f"channels of {level}")
+    rows = np.frombuffer(reader.take(4 * channels, f"ranges of {level}"), dtype=_BFLOAT16).reshape(-1, 2)
+    low, step = (rows.T.astype(np.uint32) << 16).view(np.float32)
+    return Uniform(bits, Ranges(low, step, bits))

@@ -1,0 +1,130 @@
+"""The one seam between the two halves: key levels in, chunks on the wire, the whole pyramid out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
+from torch import Tensor
+from typing_extensions import Self
+
+from detector.model import DetectorModel
+from protocol.chunk import Chunk
+from protocol.errors import ConfigurationError, InvalidField
+from protocol.geometry import Geometry
+from protocol.limits import DEFAULT_LIMITS, Limits
+from protocol.packet import Packet
+
+from .settings import CodecSettings
+
+LEVELS = ("p2", "p3", "p4", "p5", "p6")
+"""The whole pyramid, which every codec gives back."""
+
+
+class FeatureCodec(ABC):
+    """How a pyramid travels.
+
+    An edge builds one from settings and calls :meth:`encode`; a server builds one from a packet and calls
+    :meth:`decode`. Neither knows which codec it is.
+    """
+
+    name: ClassVar[str]
+    """As in settings and in ``Packet.codec``."""
+    key_levels: tuple[str, ...]
+    """What the edge's half of the detector has to compute."""
+    quality: int = 0
+    """Goes into the packet's header; 0 for codecs that have no qualities."""
+
+    @classmethod
+    @abstractmethod
+    def from_settings(cls, settings: CodecSettings, model: DetectorModel) -> Self:
+        """The encoding side.
+
+        Raises:
+            ConfigurationError: settings that cannot work, or that this model has no files for.
+        """
+
+    @classmethod
+    @abstractmethod
+    def from_packet(cls, packet: Packet, model: DetectorModel) -> Self:
+        """The decoding side.
+
+        Raises:
+            ProtocolError: a packet that this codec would not have written for this model.
+        """
+
+    @property
+    @abstractmethod
+    def settings(self) -> CodecSettings:
+        """Every option with its value: the same settings always give the same text."""
+
+    @abstractmethod
+    def encode(self, features: Mapping[str, Tensor]) -> tuple[Chunk, ...]:
+        """Turn the key levels of one picture into chunks.
+
+        Args:
+            features: at least the key levels, each (1, C, h, w) float32, finite.
+
+        Returns:
+            The chunks of a packet, in wire order.
+        """
+
+    @abstractmethod
+    def decode(self, chunks: Sequence[Chunk], geometry: Geometry, limits: Limits = DEFAULT_LIMITS) -> dict[str, Tensor]:
+        """Rebuild the pyramid of one picture.
+
+        Args:
+            chunks: of the packet that this codec was built from.
+            geometry: the shapes that the picture's size gives.
+            limits: of what may be allocated.
+
+        Returns:
+            ``p2 … p6``, each (1, C, h, w) float32.
+
+        Raises:
+            ProtocolError: chunks that do not give features of these shapes.
+        """
+
+    @abstractmethod
+    def provenance(self) -> dict[str, str]:
+        """For each of ``p2 … p6``, in words: sent, exact from another level, or how it is rebuilt."""
+
+
+_REGISTRY: dict[str, type[FeatureCodec]] = {}
+
+
+def register(codec: type[FeatureCodec]) -> type[FeatureCodec]:
+    """Class decorator: makes a codec known by its name."""
+    _REGISTRY[codec.name] = codec
+    return codec
+
+
+def codec_names() -> list[str]:
+    """The names of all registered codecs."""
+    return sorted(_REGISTRY)
+
+
+def build_codec(settings: CodecSettings | str, model: DetectorModel) -> FeatureCodec:
+    """The codec that an edge encodes with.
+
+    Raises:
+        ConfigurationError: no such codec, or settings that cannot work.
+    """
+    settings = CodecSettings.parse(settings) if isinstance(settings, str) else settings
+    if settings.name not in _REGISTRY:
+        raise ConfigurationError(f"expected a codec among {', '.join(codec_names())}, found {settings.name!r}")
+    return _REGISTRY[settings.name].from_settings(settings, model)
+
+
+def codec_of(packet: Packet, model: DetectorModel) -> FeatureCodec:
+    """The codec that decodes a packet.
+
+    Raises:
+        FingerprintMismatch: the packet was made with another model.
+        ProtocolError: the codec refuses the packet.
+    """
+    packet.require_fingerprint(model.fingerprint)
+    if packet.codec not in _REGISTRY:
+        raise InvalidField("codec", f"one of {', '.join(codec_names())}", packet.codec)
+    return _REGISTRY[packet.codec].from_packet(packet, model)

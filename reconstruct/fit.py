@@ -1,0 +1,86 @@
+"""Fits the numbers of `raw` and `interpolate` to a detector's features of train pictures."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from protocol.quantization import MAX_BITS, MIN_BITS, fit_ranges
+
+from .codec import LEVELS
+from .interpolate import scale
+from .levels import last_level_max_pool
+from .parameters import Mix, Parameters
+
+POSITIONS_PER_PICTURE = 256
+"""Drawn from each level of each picture for the ranges; a level with fewer gives all it has."""
+
+
+class ParameterFitter:
+    """Collects features picture by picture, in bounded memory, then fits.
+
+    Ranges: the clip per channel of least squared error, for every level and every width of 2 to 8 bits, on positions
+    drawn at random. Mixes: (a, b) of ``a * up(coarser) + b * down(finer)`` by least squares over all positions, for
+    every level between two equally near ones.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        """Start with nothing.
+
+        Args:
+            seed: of the draw of positions.
+        """
+        self._random = np.random.default_rng(seed)
+        self._samples: dict[str, list[np.ndarray]] = defaultdict(list)
+        # Normal equations of each mix: the products of (up, down) with each other and with the true level.
+        self._gram: dict[tuple[str, str, str], np.ndarray] = defaultdict(lambda: np.zeros((2, 2)))
+        self._moment: dict[tuple[str, str, str], np.ndarray] = defaultdict(lambda: np.zeros(2))
+
+    def add(self, features: Mapping[str, Tensor]) -> None:
+        """Take one picture's true ``p2 … p5``, each (1, C, h, w) float32; p6 follows from p5."""
+        pyramid = {**features, "p6": last_level_max_pool(features["p5"])}
+        for level in LEVELS:
+            flat = pyramid[level][0].flatten(1).numpy()
+            count = min(POSITIONS_PER_PICTURE, flat.shape[1])
+            self._samples[level].append(flat[:, self._random.choice(flat.shape[1], count, replace=False)])
+        for level, finer, coarser in _mixed_levels():
+            self._add_to_mix(pyramid, level, finer, coarser)
+
+    def _add_to_mix(self, pyramid: Mapping[str, Tensor], level: str, finer: str, coarser: str) -> None:
+        truth = pyramid[level]
+        size = (truth.shape[2], truth.shape[3])
+        sources = torch.stack([scale(pyramid[coarser], size).flatten(), scale(pyramid[finer], size).flatten()])
+        # Sums over many positions lose digits in float32; a mean over one picture does not, and weighs pictures alike.
+        self._gram[level, finer, coarser] += (sources @ sources.T / truth.numel()).double().numpy()
+        self._moment[level, finer, coarser] += (sources @ truth.flatten() / truth.numel()).double().numpy()
+
+    def fit(self) -> Parameters:
+        """Fit to all pictures so far.
+
+        Raises:
+            ValueError: there was none.
+        """
+        if not self._samples:
+            raise ValueError("expected features of at least one picture, found none")
+        pooled = {level: np.concatenate(samples, axis=1) for level, samples in self._samples.items()}
+        ranges = {
+            (level, bits): fit_ranges(values, bits)
+            for level, values in pooled.items()
+            for bits in range(MIN_BITS, MAX_BITS + 1)
+        }
+        return Parameters(ranges, {key: self._solve(key) for key in self._gram})
+
+    def _solve(self, key: tuple[str, str, str]) -> Mix:
+        a, b = np.linalg.lstsq(self._gram[key], self._moment[key], rcond=None)[0]
+        return round(float(a), 4), round(float(b), 4)
+
+
+def _mixed_levels() -> list[tuple[str, str, str]]:
+    """(level, finer, coarser) wherever a level lies midway between two others; p6 always follows from p5."""
+    inner = range(1, len(LEVELS) - 1)
+    spans = [(i, d) for i in inner for d in range(1, len(LEVELS)) if i - d >= 0 and i + d < len(LEVELS)]
+    return [(LEVELS[i], LEVELS[i - d], LEVELS[i + d]) for i, d in spans]

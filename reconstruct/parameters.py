@@ -1,0 +1,82 @@
+"""What `raw` and `interpolate` learned from train pictures; part of a published model, like its weights."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import load_file, save_file
+
+from detector.errors import ModelError
+from detector.model import DetectorModel
+from protocol.quantization import Ranges
+
+RANGES_FILE, MIXES_FILE = "ranges.safetensors", "mixes.json"
+
+Mix = tuple[float, float]
+"""(a, b) of a * up(coarser) + b * down(finer)."""
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """Fitted numbers of one detector; empty for a detector that was never fitted."""
+
+    ranges: Mapping[tuple[str, int], Ranges] = field(default_factory=dict)
+    """(level, bits) to the range of every channel."""
+    mixes: Mapping[tuple[str, str, str], Mix] = field(default_factory=dict)
+    """(rebuilt level, finer key level, coarser key level) to the weights of their mix."""
+
+    def write(self, folder: Path) -> None:
+        """Write ``ranges.safetensors`` and ``mixes.json`` into a model folder, each whole or not at all."""
+        arrays = {}
+        for (level, bits), ranges in self.ranges.items():
+            arrays[f"{level}.int{bits}.low"] = np.ascontiguousarray(ranges.low)
+            arrays[f"{level}.int{bits}.step"] = np.ascontiguousarray(ranges.step)
+        mixes = {f"{level} from {finer} and {coarser}": mix for (level, finer, coarser), mix in self.mixes.items()}
+        temporary = folder / f".{RANGES_FILE}.{os.getpid()}"
+        save_file(arrays, temporary)
+        temporary.replace(folder / RANGES_FILE)
+        temporary = folder / f".{MIXES_FILE}.{os.getpid()}"
+        temporary.write_text(json.dumps(mixes, indent=2) + "\n")
+        temporary.replace(folder / MIXES_FILE)
+
+    @classmethod
+    def of(cls, model: DetectorModel) -> Parameters:
+        """A model's parameters, read once per process.
+
+        Raises:
+            ModelError: a file is malformed.
+        """
+        return _read(model.folder) if model.folder else cls()
+
+
+@lru_cache(maxsize=16)
+def _read(folder: Path) -> Parameters:
+    try:
+        return Parameters(_read_ranges(folder / RANGES_FILE), _read_mixes(folder / MIXES_FILE))
+    except (ValueError, KeyError, OSError) as error:
+        raise ModelError(f"{folder}: malformed {RANGES_FILE} or {MIXES_FILE}: {error!r}") from error
+
+
+def _read_ranges(path: Path) -> dict[tuple[str, int], Ranges]:
+    if not path.is_file():
+        return {}
+    arrays = load_file(path)
+    names = {name.rsplit(".", 1)[0] for name in arrays}
+    keys = {name: (name.split(".int")[0], int(name.split(".int")[1])) for name in sorted(names)}
+    return {(level, bits): Ranges(arrays[f"{n}.low"], arrays[f"{n}.step"], bits) for n, (level, bits) in keys.items()}
+
+
+def _read_mixes(path: Path) -> dict[tuple[str, str, str], Mix]:
+    if not path.is_file():
+        return {}
+    mixes = {}
+    for name, (a, b) in json.loads(path.read_text()).items():
+        level, _, finer, _, coarser = name.split(" ")
+        mixes[level, finer, coarser] = (float(a), float(b))
+    return mixes

@@ -1,0 +1,95 @@
+import itertools
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from detectron2.modeling import GeneralizedRCNN
+
+from detector.errors import ModelError
+from detector.model import DetectorModel
+from detector.pictures import Preprocessor
+from detector.split import EdgeHalf, ServerHalf
+
+LEVELS = ("p2", "p3", "p4", "p5", "p6")
+
+
+def test_two_halves_give_the_unsplit_models_boxes(
+    network: GeneralizedRCNN, preprocessor: Preprocessor, val_pictures: list[np.ndarray]
+) -> None:
+    edge, server = EdgeHalf(network, LEVELS), ServerHalf(network)
+    for picture in val_pictures:
+        resized = preprocessor.resize(picture)
+        network_input = preprocessor.to_input(resized)
+        height, width = picture.shape[:2]
+        with torch.inference_mode():
+            unsplit = network([{"image": network_input, "height": height, "width": width}])[0]["instances"]
+        split = server(edge(network_input), resized.shape[:2], (height, width))
+        assert len(unsplit) == len(split) > 0
+        assert torch.equal(unsplit.pred_classes, split.pred_classes)
+        assert (unsplit.scores - split.scores).abs().max() <= 1e-4
+        assert (unsplit.pred_boxes.tensor - split.pred_boxes.tensor).abs().max() <= 0.01
+
+
+@pytest.mark.parametrize("size", range(1, 6))
+def test_every_key_level_set_gives_the_levels_of_the_whole_pyramid(
+    network: GeneralizedRCNN, noise_input: torch.Tensor, size: int
+) -> None:
+    whole = EdgeHalf(network, LEVELS)(noise_input)
+    for levels in itertools.combinations(LEVELS, size):
+        some = EdgeHalf(network, levels)(noise_input)
+        assert tuple(some) == levels
+        for level in levels:
+            assert torch.equal(some[level], whole[level])
+
+
+@pytest.mark.parametrize(
+    ("key_levels", "laterals", "outputs"),
+    [
+        (("p3", "p5"), {3, 4, 5}, {3, 5}),
+        (("p4",), {4, 5}, {4}),
+        (("p6",), {5}, {5}),
+        (("p2", "p6"), {2, 3, 4, 5}, {2, 5}),
+    ],
+)
+def test_computes_only_what_the_key_levels_need(
+    network: GeneralizedRCNN,
+    noise_input: torch.Tensor,
+    key_levels: tuple[str, ...],
+    laterals: set[int],
+    outputs: set[int],
+) -> None:
+    calls: Counter[str] = Counter()
+    hooks = [
+        module.register_forward_hook(lambda *_, name=name: calls.update([name]))
+        for name, module in network.backbone.named_children()
+        if name.startswith("fpn_")
+    ]
+    try:
+        EdgeHalf(network, key_levels)(noise_input)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    assert calls == {f"fpn_lateral{k}": 1 for k in laterals} | {f"fpn_output{k}": 1 for k in outputs}
+
+
+def test_bf16_stays_near_fp32(network: GeneralizedRCNN, noise_input: torch.Tensor) -> None:
+    exact = EdgeHalf(network, ["p3"])(noise_input)["p3"]
+    rough = EdgeHalf(network, ["p3"], precision="bf16")(noise_input)["p3"]
+    assert rough.dtype == torch.float32
+    assert not torch.equal(exact, rough)
+    assert (exact - rough).square().mean() < 0.01 * exact.var()
+
+
+@pytest.mark.parametrize("levels", [["p7"], [], ["p3", "res2"]])
+def test_unknown_levels_are_refused(network: GeneralizedRCNN, levels: list[str]) -> None:
+    with pytest.raises(ModelError, match="expected key levels among p2, p3, p4, p5, p6"):
+        EdgeHalf(network, levels)
+
+
+def test_shapes_are_those_of_the_geometry(
+    detector_model: DetectorModel, network: GeneralizedRCNN, noise_input: torch.Tensor
+) -> None:
+    geometry = detector_model.geometry((noise_input.shape[1], noise_input.shape[2]))
+    for level, feature in EdgeHalf(network, LEVELS)(noise_input).items():
+        assert feature.shape == (1, *geometry.level_shape(level))

@@ -1,0 +1,150 @@
+"""The command `keyfpn-train`: trains what keyfpn runs on."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from .recipe import Recipe
+
+# torch and detectron2 take seconds to import: what needs them is imported where it is used.
+
+FAILED, INTERRUPTED = 2, 130
+"""Exit codes: training cannot start or go on; Ctrl-C, as shells have it."""
+
+app = typer.Typer(
+    help="Trains what keyfpn runs on.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+@app.callback()
+def _several_commands() -> None:
+    """Keep typer from making a single command the whole program."""
+
+
+_DETECTOR_HELP = """Train a detector on pictures with boxes.
+
+\b
+Train the bundled detector from a MobileNetV2 backbone:
+  keyfpn-train detector --images coco/train --annotations coco/instances_train.json \\
+      --init-backbone mobilenetv2_coco_ssd_backbone.safetensors --out runs/detector
+
+\b
+The folder of the run gets
+  log.jsonl      loss and learning rate of each step, AP of each evaluation
+  loss.png       the same, drawn
+  checkpoint.pt  every two minutes and at the end
+  settings.json  the recipe, and the hashes of config, data and initial weights
+  model/         the detector, ready to be run
+
+Ctrl-C ends the run with a checkpoint; the same command with --resume goes on, step for step as if it had never
+stopped.
+
+Exit codes: 0 done, or out of --minutes; 2 wrong usage, or training cannot go on; 130 interrupted.
+"""
+
+
+@app.command(help=_DETECTOR_HELP)
+def detector(
+    *,
+    images: Annotated[Path, typer.Option(metavar="DIR", help="The training pictures.")],
+    annotations: Annotated[Path, typer.Option(metavar="FILE", help="Their boxes, in COCO's JSON.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The run's own folder.")],
+    config: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|NAME",
+            help="A detectron2 config: a YAML file, a bundled model or a zoo name.  [default: the bundled model's]",
+        ),
+    ] = None,
+    init_backbone: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Start from these weights of torchvision's mobilenet_v2().features."),
+    ] = None,
+    init_weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Start from these weights of a whole detector.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the whole run.")] = Recipe.steps,
+    minutes: Annotated[
+        float | None, typer.Option(min=0, help="Stop training after this time, and publish what there is.")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Pictures per step.")] = Recipe.batch,
+    holdout: Annotated[
+        int, typer.Option(min=1, help="Pictures kept out of training, to evaluate on.")
+    ] = Recipe.holdout,
+    evaluate_every: Annotated[int, typer.Option(min=1, help="Steps from one evaluation to the next.")] = 500,
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to train.")] = "cpu",
+    precision: Annotated[
+        Literal["fp32", "bf16"], typer.Option(help="Precision of convolutions and matrix products.")
+    ] = Recipe.precision,
+    seed: Annotated[int, typer.Option(min=0, help="Of every random draw.")] = Recipe.seed,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+) -> None:
+    with _user_errors():
+        from rich.console import Console
+
+        from detector.coco import CocoData
+
+        from .detector import DetectorTraining, build_network, read_training_config
+        from .loop import MODEL, Ending, TrainingLoop
+
+        recipe = Recipe(steps=steps, batch=batch, holdout=holdout, precision=precision, seed=seed)
+        cfg = read_training_config(config, device)
+        data = CocoData(images, annotations)
+        network = build_network(cfg, seed=seed, init_backbone=init_backbone, init_weights=init_weights)
+        task = DetectorTraining(network, cfg, data, recipe)
+        files = {"annotations": annotations, "init_backbone": init_backbone, "init_weights": init_weights}
+        loop = TrainingLoop(
+            task,
+            out,
+            {"task": "detector", **asdict(recipe), **_hashes(task.config, files)},
+            steps=steps,
+            batch=batch,
+            seed=seed,
+            evaluate_every=evaluate_every,
+            console=Console(stderr=True),
+        )
+        ending = loop.run(resume=resume, minutes=minutes)
+    if ending is Ending.INTERRUPTED:
+        typer.echo(f"Interrupted at step {task.state.step} of {steps}. Add --resume to go on.")
+        raise typer.Exit(INTERRUPTED)
+    more = (
+        "" if ending is Ending.FINISHED else f" Time is up at step {task.state.step} of {steps}: add --resume to go on."
+    )
+    typer.echo(f"The detector is in {out / MODEL}.{more}")
+
+
+def main() -> None:
+    """Entry point."""
+    warnings.filterwarnings("ignore", category=UserWarning, module="detectron2|torch")
+    app()
+
+
+def _hashes(config: str, files: dict[str, Path | None]) -> dict[str, str]:
+    from detector.manifest import Manifest
+
+    given = {name: path for name, path in files.items() if path is not None}
+    return dict(Manifest.of_files("settings", given, contents={"config": config.encode()}).hashes)
+
+
+@contextmanager
+def _user_errors() -> Iterator[None]:
+    from detector.errors import ModelError, PictureError
+
+    from .errors import TrainingError
+
+    try:
+        yield
+    except (ModelError, PictureError, TrainingError, OSError) as error:
+        typer.echo(f"keyfpn-train: {' '.join(str(error).split())}", err=True)
+        raise typer.Exit(FAILED) from error

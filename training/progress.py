@@ -1,0 +1,60 @@
+"""The progress bar of a run."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from statistics import fmean
+from types import TracebackType
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+
+_WINDOW = 20
+"""Steps that the shown loss and pace are means of."""
+
+
+class TrainingProgress:
+    """Shows the step, loss, learning rate, pace and the estimated time to the end."""
+
+    def __init__(self, console: Console, *, steps: int, done: int, batch: int) -> None:
+        """Start at ``done`` of ``steps`` steps of ``batch`` pictures each."""
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=20),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[figures]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            speed_estimate_period=120,
+        )
+        self._task = self._progress.add_task("training", total=steps, completed=done, figures="")
+        self._batch = batch
+        self._losses: deque[float] = deque(maxlen=_WINDOW)
+        self._times: deque[float] = deque(maxlen=_WINDOW)
+
+    def __enter__(self) -> TrainingProgress:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.stop()
+
+    def doing(self, what: str) -> None:
+        """Say what takes the time, and forget the pace so far."""
+        self._progress.update(self._task, description=what)
+        self._times.clear()
+
+    def advance(self, *, loss: float, learning_rate: float) -> None:
+        """Count one step."""
+        self._losses.append(loss)
+        self._times.append(time.perf_counter())
+        pace = ""
+        if len(self._times) > 1:
+            seconds = (self._times[-1] - self._times[0]) / (len(self._times) - 1)
+            pace = f"{self._batch / seconds:.1f} pictures/s"
+        figures = f"loss {fmean(self._losses):.3f}  lr {learning_rate:.1e}  {pace}"
+        self._progress.update(self._task, advance=1, figures=figures)
