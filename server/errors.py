@@ -1,0 +1,9 @@
+"""What goes wrong on the server besides packets (`protocol.errors`), models and pictures (`detector.errors`)."""
+
+
+class ListenError(Exception):
+    """The address cannot be listened on: in use, not of this machine, or not allowed."""
+
+
+class PacketFileError(ValueError):
+    """A packet file that cannot be used, whatever its bytes are."""
