@@ -1,0 +1,116 @@
+"""From a row's measurements to its figures: rate, AP, agreement, and how sure the AP is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from detector.coco import CocoData, Metrics, as_ground_truth, match, summarize
+
+from .bootstrap import confidence_interval, draw_weights, weighted_ap
+from .store import Measurement, Store
+
+AGREEMENT_SCORE = 0.3
+"""The unsplit detector's boxes of at least this score stand for annotations in the agreement."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a row costs and is worth, over all pictures."""
+
+    bytes: float
+    """Mean per picture."""
+    metrics: Metrics
+    agreement: float
+    """AP, in points, against the unsplit detector's own boxes."""
+    dap_low: float
+    dap_high: float
+    """The interval of the AP difference to the unsplit detector, in points."""
+
+
+class Evaluator:
+    """Compares rows with the annotations and with the unsplit detector."""
+
+    def __init__(self, data: CocoData, category_ids: Sequence[int], unsplit: Sequence[Measurement]) -> None:
+        """Take the reference.
+
+        Args:
+            data: pictures and annotations.
+            category_ids: the category id of each of the detector's classes.
+            unsplit: the unsplit detector's measurements, of all pictures.
+        """
+        self._data = data
+        self._category_ids = category_ids
+        self._unsplit = unsplit
+
+    def evaluate(self, measurements: Sequence[Measurement]) -> Figures:
+        """The figures of one row, whose measurements are of all pictures."""
+        results = self._results(measurements)
+        evaluation = self._data.match(results)
+        low, high = confidence_interval(weighted_ap(evaluation, self._weights) - self._unsplit_ap)
+        return Figures(
+            bytes=float(np.mean([measurement.bytes for measurement in measurements])),
+            metrics=summarize(evaluation),
+            agreement=summarize(match(self._unsplit_boxes, results, self._data.image_ids)).AP,
+            dap_low=low,
+            dap_high=high,
+        )
+
+    @cached_property
+    def _weights(self) -> np.ndarray:
+        return draw_weights(len(self._data.pictures))
+
+    @cached_property
+    def _unsplit_ap(self) -> np.ndarray:
+        return weighted_ap(self._data.match(self._results(self._unsplit)), self._weights)
+
+    @cached_property
+    def _unsplit_boxes(self) -> Any:
+        return as_ground_truth(self._results(self._unsplit, AGREEMENT_SCORE), like=self._data.coco)
+
+    def _results(self, measurements: Sequence[Measurement], score: float = 0.0) -> list[dict[str, Any]]:
+        return [
+            result
+            for measurement in measurements
+            for result in measurement.detections.above(score).to_coco(measurement.picture, self._category_ids)
+        ]
+
+
+@dataclass(frozen=True)
+class EvaluationSource:
+    """What a process needs to read data and measurements for itself."""
+
+    images: Path
+    annotations: Path
+    limit: int | None
+    category_ids: Sequence[int]
+    store: Path
+
+
+class _Worker:
+    def __init__(self, source: EvaluationSource, unsplit: str) -> None:
+        self._data = CocoData(source.images, source.annotations, limit=source.limit)
+        self._store = Store(source.store)
+        self._evaluator = Evaluator(self._data, source.category_ids, self._store.read(unsplit, self._data.pictures))
+
+    def evaluate(self, row: str) -> Figures:
+        return self._evaluator.evaluate(self._store.read(row, self._data.pictures))
+
+
+_worker: _Worker
+
+
+def set_up(source: EvaluationSource, unsplit: str) -> None:
+    """Prepare a worker process; ``unsplit`` is the key of the unsplit detector's row."""
+    global _worker
+    _worker = _Worker(source, unsplit)
+
+
+def evaluate(row: str) -> Figures:
+    """:meth:`Evaluator.evaluate` in a worker process, of the row with this key."""
+    return _worker.evaluate(row)
