@@ -35,6 +35,10 @@ The full comparison, and a quick one of two settings on 50 pictures:
 """
 
 
+# As the XDG base directory specification has it.
+_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "keyfpn" / "bench"
+
+
 @app.callback()
 def keyfpn_bench() -> None:
     """Measure what split inference costs and is worth, beside sending the picture."""
@@ -59,7 +63,12 @@ def rate(
         Literal["bf16", "fp32"], typer.Option(help="Of the detector's convolutions, in every row.")
     ] = "bf16",
     workers: Annotated[int | None, typer.Option(min=1, help="Processes.  [default: one per CPU]")] = None,
-    cache: Annotated[Path, typer.Option(help="Where measurements and features are kept.")] = Path(".cache/bench"),
+    cache: Annotated[
+        Path,
+        typer.Option(
+            help="Where measurements and features are kept.", show_default="keyfpn/bench in the user's cache folder"
+        ),
+    ] = _CACHE,
     as_json: Annotated[bool, typer.Option("--json", help="Print rate.json instead of tables.")] = False,
 ) -> None:
     """Run the rate-AP benchmark."""

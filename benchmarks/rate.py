@@ -15,7 +15,7 @@ from detector.model import DetectorModel
 from detector.split import Precision
 
 from . import evaluation, measure
-from .anchors import Anchor
+from .anchors import NETWORK, Anchor
 from .errors import BenchmarkError
 from .evaluation import EvaluationSource, Figures
 from .features import FeatureCache
@@ -60,11 +60,12 @@ class RateBenchmark:
         path = folder / "measurements.sqlite"
         with Store(path) as store:
             _require_same_pictures(store, rows[0], data.pictures)
-            missing = _missing(store, rows, data.pictures)
-            if any(not isinstance(row.how, Anchor) for _, wanted in missing for row in wanted):
-                source = measure.Source(self.detector, self.weights, self.precision, folder / "features")
-                self._reserve(FeatureCache(folder / "features", self.precision), model, missing)
-            self._measure(store, source, missing)
+            for stage in _stages(rows):
+                missing = _missing(store, stage, data.pictures)
+                if any(not isinstance(row.how, Anchor) for _, wanted in missing for row in wanted):
+                    source = measure.Source(self.detector, self.weights, self.precision, folder / "features")
+                    self._reserve(FeatureCache(folder / "features", self.precision), model, missing)
+                self._measure(store, source, missing)
         figures = self._evaluate(
             EvaluationSource(self.images, self.annotations, self.limit, model.category_ids, path), rows
         )
@@ -96,6 +97,12 @@ class RateBenchmark:
                 found[task] = figures
                 advance(1)
         return [found[task] for task in tasks]
+
+
+def _stages(rows: Sequence[Row]) -> list[list[Row]]:
+    """What tells most first, on all pictures: features, the original file and pictures of the network size."""
+    first = [row for row in rows if row.size in (None, "original", NETWORK)]
+    return [stage for stage in (first, [row for row in rows if row not in first]) if stage]
 
 
 def _missing(store: Store, rows: Sequence[Row], pictures: Sequence[Picture]) -> list[tuple[Picture, list[Row]]]:

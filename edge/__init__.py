@@ -1,0 +1,1 @@
+"""Image in, packet out: the encoder, the client that streams packets, and the command `keyfpn-edge`."""

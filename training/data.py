@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,7 +117,7 @@ def samples(data: CocoData, pictures: Sequence[Picture], ids: Sequence[int]) -> 
     return found
 
 
-class StepBatches(Dataset):
+class StepBatches(Dataset[Batch | PictureError]):
     """Augmented batches: item ``step`` is the batch of that step.
 
     The pictures come in passes over all of them, each in an order of its own.
@@ -171,14 +171,14 @@ class StepBatches(Dataset):
         }
 
 
-def load_batches(batches: StepBatches, steps: range) -> Iterator[Batch]:
-    """Load the batches of steps in order, ahead of their use, in a process of their own.
+def load_batches(batches: StepBatches, steps: range) -> Generator[Batch]:
+    """Load the batches of steps in order, ahead of their use, in processes of their own.
 
     Raises:
         PictureError: a picture is unreadable, or is not of the size that the annotations say.
     """
     loader = DataLoader(
-        batches, sampler=steps, batch_size=None, num_workers=1, prefetch_factor=8, worker_init_fn=_leave_signals
+        batches, sampler=steps, batch_size=None, num_workers=2, prefetch_factor=4, worker_init_fn=_leave_signals
     )
     for batch in loader:
         if isinstance(batch, PictureError):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.modeling import FPN, GeneralizedRCNN, build_model
+from detectron2.modeling import GeneralizedRCNN, build_model
+from detectron2.modeling.backbone.fpn import LastLevelMaxPool
 from detectron2.utils.events import EventStorage
 from torch import Tensor, nn
 from torch.optim import AdamW
@@ -56,7 +57,7 @@ class DetectorTraining:
         self._batches = StepBatches(self._samples, cfg, recipe)
         self.state = _training_state(network.train(), recipe)
 
-    def batches(self, steps: range) -> Iterator[Batch]:
+    def batches(self, steps: range) -> Generator[Batch]:
         """The augmented batches of steps."""
         return load_batches(self._batches, steps)
 
@@ -118,8 +119,9 @@ def read_training_config(config: str | None, device: str) -> CfgNode:
     """
     if device == "cuda" and not torch.cuda.is_available():
         raise ModelError("expected a CUDA device, torch finds none: train with --device cpu")
-    bundled = MODELS / (config or BUNDLED) / CONFIG_FILE
-    return read_config(str(bundled) if bundled.is_file() else str(config), device)
+    name = config or BUNDLED
+    bundled = MODELS / name / CONFIG_FILE
+    return read_config(str(bundled) if bundled.is_file() else name, device)
 
 
 def build_network(
@@ -137,17 +139,20 @@ def build_network(
         The network on ``cfg.MODEL.DEVICE``, float32, ``channels_last``.
 
     Raises:
-        ModelError: the config is not a ``GeneralizedRCNN`` on an FPN.
+        ModelError: the config is not a ``GeneralizedRCNN`` on an FPN whose p6 is a max-pool of p5.
         WeightsError: weights that cannot be read, or do not fit.
     """
     torch.manual_seed(seed)
     network = build_model(cfg)
-    if not isinstance(network, GeneralizedRCNN) or not isinstance(network.backbone, FPN):
+    top_block = getattr(network.backbone, "top_block", None)  # an FPN's
+    if not isinstance(network, GeneralizedRCNN) or not isinstance(top_block, LastLevelMaxPool):
         raise ModelError(
-            f"expected the config of a GeneralizedRCNN on an FPN, found {type(network).__name__} on a "
-            f"{type(network.backbone).__name__}"
+            "expected the config of a GeneralizedRCNN on an FPN whose p6 is a max-pool of p5, found a "
+            f"{type(network).__name__} on a {type(network.backbone).__name__} with {type(top_block).__name__}"
         )
     if init_weights is not None:
+        if not init_weights.is_file():
+            raise WeightsError(f"{init_weights}: no such weights file")
         load_weights(network, init_weights)
     if init_backbone is not None:
         _load_backbone(network.backbone.bottom_up, init_backbone)

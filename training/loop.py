@@ -6,7 +6,7 @@ import json
 import math
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing, contextmanager
 from enum import Enum
 from pathlib import Path
@@ -38,8 +38,8 @@ class Task(Protocol[Batch]):
     @property
     def state(self) -> TrainingState: ...
 
-    def batches(self, steps: range) -> Iterator[Batch]:
-        """The batches of the steps, each the same whenever it is asked for."""
+    def batches(self, steps: range) -> Generator[Batch]:
+        """The batches of the steps, each the same whenever it is asked for; closed when no more are wanted."""
 
     def losses(self, batch: Batch) -> dict[str, Tensor]:
         """The scalar losses whose sum is descended."""
@@ -156,7 +156,7 @@ class TrainingLoop(Generic[Batch]):
 
     def _step(self, batch: Batch, progress: TrainingProgress) -> None:
         state = self._state
-        rate = max(state.schedule.get_last_lr())
+        rate = float(max(state.schedule.get_last_lr()))
         torch.manual_seed(_seed_of_step(self._seed, state.step))
         try:
             losses = self._task.losses(batch)
@@ -201,7 +201,7 @@ def _caught_signals() -> Iterator[Event]:
         signal.signal(number, before[number])
         caught.set()
 
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    before: dict[int, Any] = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield caught
     finally:
