@@ -10,7 +10,7 @@ see pixels only, so that no byte goes to EXIF or a colour profile.
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -85,12 +85,18 @@ def receive(data: bytes, network_size: tuple[int, int]) -> np.ndarray:
     return resize(read_picture(data), network_size)
 
 
-def default_anchors() -> list[Anchor]:
-    """Every family, subsampling, size and quality of the study.
+def default_anchors(sizes: Sequence[str] = tuple(SIZES)) -> list[Anchor]:
+    """Every family, subsampling and quality of the study.
+
+    Args:
+        sizes: of :data:`SIZES`.
 
     Raises:
-        BenchmarkError: this Pillow cannot encode one of the families.
+        BenchmarkError: no such size, or this Pillow cannot encode one of the families.
     """
+    unknown = [size for size in sizes if size not in SIZES]
+    if unknown:
+        raise BenchmarkError(f"expected sizes among {', '.join(SIZES)}, found {', '.join(unknown)}")
     for family in _ENCODERS:
         if not features.check("jpg" if family == "jpeg" else family):
             raise BenchmarkError(f"this Pillow has no {family.upper()}: install a wheel of Pillow 11.3 or newer")
@@ -98,6 +104,6 @@ def default_anchors() -> list[Anchor]:
         Anchor(family, quality, subsampling, size)
         for family, subsamplings in _SUBSAMPLINGS.items()
         for subsampling in subsamplings
-        for size in SIZES
+        for size in sizes
         for quality in _QUALITIES[family]
     ]

@@ -58,6 +58,10 @@ def rate(
         list[str] | None,
         typer.Option(help="Codec settings of a split row; repeatable.  [default: raw and interpolate, fp32 to int2]"),
     ] = None,
+    size: Annotated[
+        list[str] | None,
+        typer.Option(help="Size at which pictures are sent: network, 0.75 or 0.5; repeatable.  [default: all three]"),
+    ] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="Take the first so many pictures, by id.")] = None,
     precision: Annotated[
         Literal["bf16", "fp32"], typer.Option(help="Of the detector's convolutions, in every row.")
@@ -75,6 +79,7 @@ def rate(
     with _user_errors():
         from detector.model import BUNDLED
 
+        from .anchors import SIZES
         from .rate import RateBenchmark
         from .rows import DEFAULT_CODECS
 
@@ -86,6 +91,7 @@ def rate(
             weights=weights,
             precision=precision,
             codecs=codec or DEFAULT_CODECS,
+            sizes=size or tuple(SIZES),
             cache=cache,
             workers=workers or os.cpu_count() or 1,
             console=Console(stderr=True),
@@ -100,6 +106,8 @@ def rate(
 
 
 def _write(result: RateResult, out: Path) -> None:
+    from detector.files import whole_file
+
     from .plot import draw_plot
     from .report import to_markdown
 
@@ -110,9 +118,8 @@ def _write(result: RateResult, out: Path) -> None:
         "rate.png": draw_plot(result),
     }
     for name, content in contents.items():
-        temporary = out / f".{name}.{os.getpid()}"
-        temporary.write_bytes(content)
-        temporary.replace(out / name)
+        with whole_file(out / name) as file:
+            file.write_bytes(content)
 
 
 @contextmanager

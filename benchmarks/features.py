@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from math import prod
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
+from detector.files import whole_file
 from detector.split import Precision
 from protocol.geometry import Geometry
 
@@ -70,15 +70,12 @@ class FeatureCache:
         Raises:
             ValueError: values that the stored type does not hold exactly.
         """
-        path = self._path(picture)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}")
-        with temporary.open("wb") as file:
+        with whole_file(self._path(picture)) as temporary, temporary.open("wb") as file:
             for level in STORED_LEVELS:
                 stored = features[level].to("cpu", self._dtype).contiguous()
                 if not torch.equal(stored.float(), features[level].cpu()):
                     raise ValueError(f"{level} of picture {picture} does not fit {self._dtype}")
                 file.write(stored.view(torch.uint8).numpy().data)
-        temporary.replace(path)
 
     def read(self, picture: int, geometry: Geometry) -> dict[str, Tensor]:
         """A picture's pyramid, ``p2 … p6``, each (1, C, h, w) float32, from the memory-mapped file."""

@@ -38,6 +38,8 @@ class RateBenchmark:
     precision: Precision
     codecs: Sequence[str]
     """Codec settings of the split rows."""
+    sizes: Sequence[str]
+    """At which the anchors are sent."""
     cache: Path
     workers: int
     console: Console
@@ -55,7 +57,7 @@ class RateBenchmark:
         source = measure.Source(self.detector, self.weights, self.precision, None)
         model = source.open_model()
         _require_shared_categories(data, model)
-        rows = [original_row(data.pictures), *anchor_rows(), *codec_rows(self.codecs, model)]
+        rows = [original_row(data.pictures), *anchor_rows(self.sizes), *codec_rows(self.codecs, model)]
         folder = cache_folder(self.cache, model, self.precision, self.annotations)
         path = folder / "measurements.sqlite"
         with Store(path) as store:

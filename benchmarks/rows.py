@@ -54,9 +54,13 @@ def original_row(pictures: Sequence[Picture]) -> Row:
     return Row(_SUFFIX_FAMILIES.get(suffix, suffix), "original", "original", None, "original", None)
 
 
-def anchor_rows() -> list[Row]:
-    """Remote inference with every default anchor."""
-    return [Row(a.family, str(a), a.size, None, str(a), a) for a in default_anchors()]
+def anchor_rows(sizes: Sequence[str]) -> list[Row]:
+    """Remote inference with every default anchor of some sizes.
+
+    Raises:
+        BenchmarkError: no such size, or this Pillow cannot encode one of the families.
+    """
+    return [Row(a.family, str(a), a.size, None, str(a), a) for a in default_anchors(sizes)]
 
 
 def codec_rows(codecs: Sequence[str], model: DetectorModel) -> list[Row]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from .errors import ModelError
+from .files import whole_file
 
 FILE = "manifest.json"
 FORMAT = 1
@@ -35,9 +35,8 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Write ``manifest.json``, whole or not at all."""
-        temporary = folder / f".{FILE}.{os.getpid()}"
-        temporary.write_bytes(self.to_json())
-        temporary.replace(folder / FILE)
+        with whole_file(folder / FILE) as file:
+            file.write_bytes(self.to_json())
 
     @classmethod
     def of_files(cls, name: str, files: Mapping[str, Path], contents: Mapping[str, bytes] | None = None) -> Manifest:

@@ -2,42 +2,41 @@
 
 from __future__ import annotations
 
-import os
+from collections.abc import Mapping
 from pathlib import Path
 
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
+from .classes import Classes
+from .config import portable_config
+from .files import whole_file
 from .model import CONFIG_FILE, WEIGHTS_FILE, DetectorModel
 
 
 def publish_detector(model: DetectorModel, folder: Path) -> None:
-    """Write config and weights into a folder; the caller adds what else belongs there, then the manifest.
+    """Write a detector into a folder; the caller adds what else belongs there, then the manifest.
 
     Args:
         model: the detector, from a model folder or from a bare config with weights.
         folder: made where it does not exist; the model's own folder is left as it is.
     """
-    if model.folder is not None and folder.resolve() == model.folder.resolve():
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    _write_config(model, folder)
-    write_weights(model.build().state_dict(), folder)
+    if model.folder is None or folder.resolve() != model.folder.resolve():
+        write_detector(folder, portable_config(model.cfg), model.build().state_dict(), model.classes)
 
 
-def write_weights(state: dict[str, Tensor], folder: Path) -> None:
-    """Write ``detector.safetensors``, whole or not at all.
+def write_detector(folder: Path, config: str, state: Mapping[str, Tensor], classes: Classes) -> None:
+    """Write config, weights and classes, each whole or not at all.
 
     Args:
-        state: the detector's state dict, in the precision to be kept.
-        folder: the model folder.
+        folder: made where it does not exist.
+        config: from :func:`~detector.config.portable_config`.
+        state: the network's state dict, in the precision to be kept.
+        classes: of the network's outputs.
     """
-    temporary = folder / f".{WEIGHTS_FILE}.{os.getpid()}"
-    save_file({name: tensor.contiguous() for name, tensor in state.items()}, temporary)
-    temporary.replace(folder / WEIGHTS_FILE)
-
-
-def _write_config(model: DetectorModel, folder: Path) -> None:
-    temporary = folder / f".{CONFIG_FILE}.{os.getpid()}"
-    temporary.write_text(model.cfg.dump())
-    temporary.replace(folder / CONFIG_FILE)
+    folder.mkdir(parents=True, exist_ok=True)
+    with whole_file(folder / CONFIG_FILE) as file:
+        file.write_text(config)
+    with whole_file(folder / WEIGHTS_FILE) as file:
+        file.write_bytes(save({name: tensor.contiguous() for name, tensor in state.items()}))
+    classes.write(folder)

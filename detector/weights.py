@@ -34,7 +34,12 @@ def load_weights(model: nn.Module, path: Path) -> None:
     Raises:
         WeightsError: the file is missing, of another format, holds anything but arrays, or does not fit the model.
     """
-    _Checkpointer(model).load(str(path), checkpointables=[])
+    incompatible = DetectionCheckpointer(model)._load_model(read_checkpoint(path))
+    shapes = [f"{name}: file {found}, model {want}" for name, found, want in incompatible.incorrect_shapes]
+    for what, keys in (("arrays of another shape", shapes), ("missing arrays", incompatible.missing_keys)):
+        if keys:
+            more = f" and {len(keys) - 5} more" if len(keys) > 5 else ""
+            raise WeightsError(f"{path}: the weights do not fit the config: {what}: {'; '.join(keys[:5])}{more}")
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -81,20 +86,6 @@ def _as_checkpoint(loaded: object, path: Path) -> dict[str, Any]:
         state = {name: value for name, value in state.items() if not name.endswith("_momentum")}
         return {"model": state, "__author__": "Caffe2", "matching_heuristics": True}
     return {**{k: v for k, v in loaded.items() if k in ("__author__", "matching_heuristics")}, "model": state}
-
-
-class _Checkpointer(DetectionCheckpointer):
-    """detectron2's checkpointer (it knows the zoo's old names) over the safe reader; what does not fit is an error."""
-
-    def _load_file(self, filename: str) -> dict[str, Any]:
-        return read_checkpoint(Path(filename))
-
-    def _log_incompatible_keys(self, incompatible: Any) -> None:
-        shapes = [f"{name}: file {found}, model {want}" for name, found, want in incompatible.incorrect_shapes]
-        for what, keys in (("arrays of another shape", shapes), ("missing arrays", incompatible.missing_keys)):
-            if keys:
-                more = f" and {len(keys) - 5} more" if len(keys) > 5 else ""
-                raise WeightsError(f"the weights do not fit the config: {what}: {'; '.join(keys[:5])}{more}")
 
 
 class _Constructor:

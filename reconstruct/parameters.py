@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from detector.errors import ModelError
+from detector.files import whole_file
 from detector.model import DetectorModel
 from protocol.quantization import Ranges
 
@@ -38,12 +38,10 @@ class Parameters:
             arrays[f"{level}.int{bits}.low"] = np.ascontiguousarray(ranges.low)
             arrays[f"{level}.int{bits}.step"] = np.ascontiguousarray(ranges.step)
         mixes = {f"{level} from {finer} and {coarser}": mix for (level, finer, coarser), mix in self.mixes.items()}
-        temporary = folder / f".{RANGES_FILE}.{os.getpid()}"
-        save_file(arrays, temporary)
-        temporary.replace(folder / RANGES_FILE)
-        temporary = folder / f".{MIXES_FILE}.{os.getpid()}"
-        temporary.write_text(json.dumps(mixes, indent=2) + "\n")
-        temporary.replace(folder / MIXES_FILE)
+        with whole_file(folder / RANGES_FILE) as file:
+            file.write_bytes(save(arrays))
+        with whole_file(folder / MIXES_FILE) as file:
+            file.write_text(json.dumps(mixes, indent=2) + "\n")
 
     @classmethod
     def of(cls, model: DetectorModel) -> Parameters:

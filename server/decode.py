@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 from detector.detections import Detections
 from detector.errors import PictureError
+from detector.files import whole_file
 from detector.model import DetectorModel
 from detector.pictures import SUFFIXES, read_picture
 from protocol.errors import LimitExceeded
@@ -112,9 +112,8 @@ class CocoResults:
 
     def write(self, path: Path) -> None:
         """Write the file, whole or not at all."""
-        temporary = _temporary(path)
-        temporary.write_text(json.dumps(self._results))
-        temporary.replace(path)
+        with whole_file(path) as file:
+            file.write_text(json.dumps(self._results))
 
 
 def draw(decoded: Decoded, pictures: Path, folder: Path) -> None:
@@ -131,11 +130,5 @@ def draw(decoded: Decoded, pictures: Path, folder: Path) -> None:
     if picture.shape[:2] != decoded.packet.image_size:
         sizes = [f"{height} x {width}" for height, width in (decoded.packet.image_size, picture.shape[:2])]
         raise PictureError(f"{original}: expected {sizes[0]} pixels, as the packet says, found {sizes[1]}")
-    path = folder / f"{stem}.jpg"
-    temporary = _temporary(path)
-    decoded.detections.draw(picture, decoded.model.class_names).save(temporary, format="JPEG", quality=92)
-    temporary.replace(path)
-
-
-def _temporary(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{os.getpid()}")
+    with whole_file(folder / f"{stem}.jpg") as file:
+        decoded.detections.draw(picture, decoded.model.class_names).save(file, format="JPEG", quality=92)

@@ -17,6 +17,8 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 
+from detector.files import whole_file
+
 from .errors import CheckpointError
 
 _FORMAT = "keyfpn training checkpoint 1"
@@ -64,12 +66,10 @@ class TrainingState:
             "step": self.step,
             "seconds": self.seconds,
         }
-        temporary = path.with_name(f".{path.name}.partial")
-        with temporary.open("wb") as file:
+        with whole_file(path) as temporary, temporary.open("wb") as file:
             torch.save(checkpoint, file)
             file.flush()
             os.fsync(file.fileno())
-        temporary.replace(path)
 
     def restore(self, path: Path, settings: Mapping[str, Any]) -> None:
         """Take a checkpoint's state in place.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.console import Console
 
 from .recipe import Recipe
 
@@ -25,11 +26,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-
-@app.callback()
-def _several_commands() -> None:
-    """Keep typer from making a single command the whole program."""
 
 
 _DETECTOR_HELP = """Train a detector on pictures with boxes.
@@ -91,17 +87,15 @@ def detector(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
 ) -> None:
     with _user_errors():
-        from rich.console import Console
-
         from detector.coco import CocoData
 
-        from .detector import DetectorTraining, build_network, read_training_config
+        from .detector import DetectorTraining, initial_network, read_training_config
         from .loop import MODEL, Ending, TrainingLoop
 
         recipe = Recipe(steps=steps, batch=batch, holdout=holdout, precision=precision, seed=seed)
         cfg = read_training_config(config, device)
         data = CocoData(images, annotations)
-        network = build_network(cfg, seed=seed, init_backbone=init_backbone, init_weights=init_weights)
+        network = initial_network(cfg, seed=seed, init_backbone=init_backbone, init_weights=init_weights)
         task = DetectorTraining(network, cfg, data, recipe)
         files = {"annotations": annotations, "init_backbone": init_backbone, "init_weights": init_weights}
         loop = TrainingLoop(
@@ -122,6 +116,62 @@ def detector(
         "" if ending is Ending.FINISHED else f" Time is up at step {task.state.step} of {steps}: add --resume to go on."
     )
     typer.echo(f"The detector is in {out / MODEL}.{more}")
+
+
+_FIT_HELP = """Fit to a detector what the codecs raw and interpolate need, and publish both as a model folder.
+
+\b
+Publish the zoo's X101, with ranges and mixes fitted to 300 of your pictures:
+  keyfpn-train fit --detector COCO-Detection/faster_rcnn_X_101_32x8d_FPN_3x --weights model_final_68b088.pkl \\
+      --images train2017 --out models/x101
+
+\b
+The folder gets
+  config.yaml, detector.safetensors, classes.json  the detector
+  ranges.safetensors  the clip of each channel of least squared error, for 2 to 8 bits
+  mixes.json          the weights of a level between two others, by least squares
+  manifest.json       the hash of each file; its own hash is the fingerprint in every packet
+
+Pictures need no labels; take them from training data, not from what you measure on. --out may be the model's own
+folder: then only the fitted files and the manifest are new, and edge and server both need them.
+
+Exit codes: 0 done; 2 wrong usage, or files that cannot be used.
+"""
+
+
+@app.command(help=_FIT_HELP)
+def fit(
+    *,
+    images: Annotated[Path, typer.Option(metavar="DIR", help="Training pictures.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The model folder to write.")],
+    detector: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME|DIR|FILE", help="A model, or with --weights a config.  [default: the bundled model]"
+        ),
+    ] = None,
+    weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Of a config: .safetensors, .pth or a zoo .pkl.")
+    ] = None,
+    pictures: Annotated[int, typer.Option(min=1, help="How many pictures, evenly from the sorted folder.")] = 300,
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where the backbone runs.")] = "cpu",
+) -> None:
+    with _user_errors():
+        from rich.progress import track
+
+        from detector.model import BUNDLED, open_detector
+        from detector.pictures import find_pictures
+
+        from .fit import fit_parameters, publish
+
+        model = open_detector(detector or BUNDLED, weights, device=device)
+        found = find_pictures([images])
+        chosen = found[:: max(1, len(found) // pictures)][:pictures]
+        parameters = fit_parameters(model, track(chosen, "fitting", console=Console(stderr=True)))
+        manifest = publish(model, parameters, out)
+    for (level, finer, coarser), (a, b) in parameters.mixes.items():
+        typer.echo(f"{level} = {a} * up({coarser}) + {b} * down({finer})")
+    typer.echo(f"The model is in {out}, fingerprint {manifest.fingerprint.hex()}.")
 
 
 def main() -> None:
@@ -146,5 +196,5 @@ def _user_errors() -> Iterator[None]:
     try:
         yield
     except (ModelError, PictureError, TrainingError, OSError) as error:
-        typer.echo(f"keyfpn-train: {' '.join(str(error).split())}", err=True)
+        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
         raise typer.Exit(FAILED) from error

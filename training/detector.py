@@ -7,18 +7,19 @@ from pathlib import Path
 
 import torch
 from detectron2.config import CfgNode
-from detectron2.modeling import GeneralizedRCNN, build_model
-from detectron2.modeling.backbone.fpn import LastLevelMaxPool
+from detectron2.modeling import GeneralizedRCNN
 from detectron2.utils.events import EventStorage
 from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
 from detector.backbone import MobileNetV2
+from detector.classes import Classes
 from detector.coco import CocoData, match, summarize
+from detector.config import portable_config, read_config
 from detector.detections import Detections
 from detector.errors import ModelError, WeightsError
-from detector.model import BUNDLED, CONFIG_FILE, MODELS, DetectorModel, read_config
+from detector.model import BUNDLED, CONFIG_FILE, MODELS, DetectorModel, build_network
 from detector.pictures import Preprocessor, read_picture
 from detector.split import EdgeHalf, ServerHalf, autocast
 from detector.weights import load_weights, read_checkpoint
@@ -28,7 +29,7 @@ from .card import model_card
 from .checkpoint import TrainingState
 from .data import Batch, StepBatches, category_ids, hold_out, load_batches, samples
 from .loop import Figures
-from .publish import portable_config, publish
+from .publish import publish
 from .recipe import Recipe
 
 
@@ -39,7 +40,7 @@ class DetectorTraining:
         """Prepare a network's training.
 
         Args:
-            network: with its initial weights, from :func:`build_network`.
+            network: with its initial weights, from :func:`initial_network`.
             cfg: its config.
             data: pictures and boxes.
             recipe: how to train.
@@ -52,7 +53,7 @@ class DetectorTraining:
         self._category_ids = category_ids(data, cfg)
         training, self._held_out = hold_out(data.pictures, recipe.holdout)
         self._samples = samples(data, training, self._category_ids)
-        self.config = portable_config(cfg, self._category_ids)
+        self.config = portable_config(cfg)
         """The config that is published, as YAML."""
         self._batches = StepBatches(self._samples, cfg, recipe)
         self.state = _training_state(network.train(), recipe)
@@ -91,6 +92,7 @@ class DetectorTraining:
         publish(
             self.state.average.module,
             self.config,
+            Classes([self._data.coco.cats[number]["name"] for number in self._category_ids], self._category_ids),
             folder,
             name=name,
             device=self._cfg.MODEL.DEVICE,
@@ -124,7 +126,7 @@ def read_training_config(config: str | None, device: str) -> CfgNode:
     return read_config(str(bundled) if bundled.is_file() else name, device)
 
 
-def build_network(
+def initial_network(
     cfg: CfgNode, *, seed: int, init_backbone: Path | None = None, init_weights: Path | None = None
 ) -> GeneralizedRCNN:
     """Build a detector to train.
@@ -143,16 +145,8 @@ def build_network(
         WeightsError: weights that cannot be read, or do not fit.
     """
     torch.manual_seed(seed)
-    network = build_model(cfg)
-    top_block = getattr(network.backbone, "top_block", None)  # an FPN's
-    if not isinstance(network, GeneralizedRCNN) or not isinstance(top_block, LastLevelMaxPool):
-        raise ModelError(
-            "expected the config of a GeneralizedRCNN on an FPN whose p6 is a max-pool of p5, found a "
-            f"{type(network).__name__} on a {type(network.backbone).__name__} with {type(top_block).__name__}"
-        )
+    network = build_network(cfg)
     if init_weights is not None:
-        if not init_weights.is_file():
-            raise WeightsError(f"{init_weights}: no such weights file")
         load_weights(network, init_weights)
     if init_backbone is not None:
         _load_backbone(network.backbone.bottom_up, init_backbone)

@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from detector.files import whole_file
+
 from .errors import TrainingError
 
 Record = dict[str, Any]
@@ -27,9 +29,8 @@ class TrainingLog:
             TrainingError: the file is no log.
         """
         self.records = [record for record in read_log(path) if record["step"] <= step]
-        temporary = path.with_name(f".{path.name}.partial")
-        temporary.write_text("".join(map(_line, self.records)))
-        temporary.replace(path)
+        with whole_file(path) as file:
+            file.write_text("".join(map(_line, self.records)))
         self._path = path
 
     def write(self, record: Record) -> None:

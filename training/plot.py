@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
+from detector.files import whole_file
+
 from .log import Record
 
 
@@ -33,9 +35,8 @@ def plot_log(records: Sequence[Record], path: Path) -> None:
         axes.grid(alpha=0.3)
         if axes.lines:
             axes.legend()
-    temporary = path.with_name(f".{path.name}.partial")
-    figure.savefig(temporary, format="png", dpi=120)
-    temporary.replace(path)
+    with whole_file(path) as file:
+        figure.savefig(file, format="png", dpi=120)
 
 
 def _with_gaps(values: Sequence[float | None]) -> list[float]:

@@ -9,6 +9,7 @@ from PIL import Image
 from PIL.JpegImagePlugin import get_sampling
 
 from benchmarks.anchors import SIZES, Anchor, default_anchors, receive, resize
+from benchmarks.errors import BenchmarkError
 from detector.pictures import Preprocessor
 
 
@@ -78,3 +79,9 @@ def test_every_line_of_the_default_anchors_has_at_least_eight_qualities() -> Non
     assert all(len(qualities) >= 8 for qualities in lines.values())
     families = {("jpeg", "4:2:0"), ("jpeg", "4:4:4"), ("webp", "4:2:0"), ("avif", "4:2:0")}
     assert set(lines) == {(*family, size) for family in families for size in SIZES}
+
+
+def test_sizes_can_be_chosen_and_unknown_ones_are_refused() -> None:
+    assert {anchor.size for anchor in default_anchors(["network", "0.5"])} == {"network", "0.5"}
+    with pytest.raises(BenchmarkError, match=r"expected sizes among network, 0\.75, 0\.5, found 2"):
+        default_anchors(["2"])

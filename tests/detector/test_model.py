@@ -112,10 +112,32 @@ def test_zoo_configs_are_found_and_their_weights_checked(zoo_name: str) -> None:
 
 
 def test_other_architectures_are_refused() -> None:
-    with pytest.raises(ModelError, match="expected a GeneralizedRCNN on an FPN, found RetinaNet"):
+    with pytest.raises(ModelError, match=r"expected the config of a GeneralizedRCNN on an FPN .* found a RetinaNet"):
         open_detector("COCO-Detection/retinanet_R_50_FPN_1x", WEIGHTS).build()
-    with pytest.raises(ModelError, match="expected a GeneralizedRCNN on an FPN"):
+    with pytest.raises(ModelError, match="expected the config of a GeneralizedRCNN on an FPN"):
         open_detector("COCO-Detection/faster_rcnn_R_50_C4_1x", WEIGHTS).build()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "MODEL: !!python/object/apply:os.system ['touch {trap}']",
+        "_BASE_: base.yaml",  # whose text is the first one
+        "MODEL: {{NO_SUCH_KEY: 1}}",
+        "MODEL: 3",
+        "VERSION: [",
+        "just words",
+        "- 1",
+    ],
+)
+def test_a_config_runs_nothing_and_errors_are_clear(tmp_path: Path, text: str) -> None:
+    trap = tmp_path / "trap"
+    (tmp_path / "base.yaml").write_text(f"MODEL: !!python/object/apply:os.system ['touch {trap}']")
+    path = tmp_path / "config.yaml"
+    path.write_text(text.format(trap=trap))
+    with pytest.raises(ModelError, match=r"config\.yaml: detectron2 refuses this config"):
+        open_detector(str(path), WEIGHTS)
+    assert not trap.exists()
 
 
 def test_the_backbone_is_torchvisions(noise_input: torch.Tensor) -> None:

@@ -76,7 +76,7 @@ def test_errors_are_one_line_on_stderr(drawn: Path, tmp_path: Path, tiny_config:
         result = run(*arguments(drawn, tmp_path / "run", tiny_config, *options))
         assert result.exit_code == 2, message
         assert result.stdout == ""
-        assert result.stderr.startswith("keyfpn-train: ")
+        assert result.stderr.startswith("error: ")
         assert message in result.stderr
         assert result.stderr.count("\n") == 1
 

@@ -19,7 +19,7 @@ from detector.model import BUNDLED, MODELS, WEIGHTS_FILE, open_detector, read_co
 from detector.pictures import Preprocessor, read_picture
 from detector.split import EdgeHalf, ServerHalf
 from training.data import Batch, hold_out
-from training.detector import DetectorTraining, build_network, read_training_config
+from training.detector import DetectorTraining, initial_network, read_training_config
 from training.log import Record, read_log
 from training.loop import Ending, TrainingLoop
 from training.recipe import Recipe
@@ -61,7 +61,7 @@ def make_loop(task: DetectorTraining, folder: Path, recipe: Recipe) -> TrainingL
 def finished(tiny_cfg: CfgNode, drawn: Path, backbone_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run that was trained to its end, from the bundled detector's backbone."""
     folder = tmp_path_factory.mktemp("runs") / "rectangles"
-    network = build_network(tiny_cfg, seed=0, init_backbone=backbone_file)
+    network = initial_network(tiny_cfg, seed=0, init_backbone=backbone_file)
     task = DetectorTraining(network, tiny_cfg, CocoData(drawn / "images", drawn / "annotations.json"), RECIPE)
     assert make_loop(task, folder, RECIPE).run(resume=False) is Ending.FINISHED
     return folder
@@ -84,7 +84,7 @@ def test_the_loss_falls_and_ap_rises_on_pictures_that_were_held_out(finished: Pa
 def test_the_published_folder_opens_and_finds_what_was_drawn(finished: Path, drawn: Path) -> None:
     model = open_detector(str(finished / "model"))
     assert model.manifest.name == "rectangles"
-    assert model.class_names == ["class 0", "class 1"]
+    assert model.class_names == ["grey 230", "grey 20"]
     network, preprocessor = model.build(), Preprocessor(model.cfg)
     picture = read_picture(drawn / "images" / "1.png")
     resized = preprocessor.resize(picture)
@@ -112,7 +112,7 @@ def test_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(
     recipe = replace(RECIPE, steps=7)
 
     def task(kind: type[DetectorTraining], seed: int) -> DetectorTraining:
-        return kind(build_network(tiny_cfg, seed=seed, init_backbone=backbone_file), tiny_cfg, data, recipe)
+        return kind(initial_network(tiny_cfg, seed=seed, init_backbone=backbone_file), tiny_cfg, data, recipe)
 
     unbroken, resumed = task(DetectorTraining, 0), task(DetectorTraining, 1)
     make_loop(unbroken, tmp_path / "unbroken", recipe).run(resume=False)
@@ -133,7 +133,7 @@ def test_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(
 def test_held_out_pictures_never_reach_a_batch(
     tiny_cfg: CfgNode, data: CocoData, drawn: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    task = DetectorTraining(build_network(tiny_cfg, seed=0), tiny_cfg, data, RECIPE)
+    task = DetectorTraining(initial_network(tiny_cfg, seed=0), tiny_cfg, data, RECIPE)
     read: list[Path] = []
     monkeypatch.setattr("training.data.read_picture", lambda path: (read.append(path), read_picture(path))[1])
     for step in range(12):
@@ -143,7 +143,10 @@ def test_held_out_pictures_never_reach_a_batch(
 
 def test_frozen_stages_stay_and_the_rest_moves(tiny_cfg: CfgNode, data: CocoData, backbone_file: Path) -> None:
     task = DetectorTraining(
-        build_network(tiny_cfg, seed=0, init_backbone=backbone_file), tiny_cfg, data, replace(RECIPE, precision="bf16")
+        initial_network(tiny_cfg, seed=0, init_backbone=backbone_file),
+        tiny_cfg,
+        data,
+        replace(RECIPE, precision="bf16"),
     )
     before = {name: value.clone() for name, value in task.state.model.named_parameters()}
     (batch,) = task.batches(range(1))
@@ -159,7 +162,7 @@ def test_frozen_stages_stay_and_the_rest_moves(tiny_cfg: CfgNode, data: CocoData
 
 
 def test_a_backbone_file_fills_the_backbone_alone(tiny_cfg: CfgNode, backbone_file: Path) -> None:
-    fresh, initial = build_network(tiny_cfg, seed=0), build_network(tiny_cfg, seed=0, init_backbone=backbone_file)
+    fresh, initial = initial_network(tiny_cfg, seed=0), initial_network(tiny_cfg, seed=0, init_backbone=backbone_file)
     bundled = load_file(MODELS / BUNDLED / WEIGHTS_FILE)
     for name, value in initial.state_dict().items():
         expected = bundled[name].float() if "bottom_up" in name else fresh.state_dict()[name]
@@ -169,7 +172,7 @@ def test_a_backbone_file_fills_the_backbone_alone(tiny_cfg: CfgNode, backbone_fi
 def test_torchvisions_own_weights_are_a_backbone_file(tiny_cfg: CfgNode, tmp_path: Path) -> None:
     whole = mobilenet_v2(weights=None)  # with a classifier and BatchNorm counts
     torch.save(whole.state_dict(), tmp_path / "mobilenet_v2.pth")
-    network = build_network(tiny_cfg, seed=0, init_backbone=tmp_path / "mobilenet_v2.pth")
+    network = initial_network(tiny_cfg, seed=0, init_backbone=tmp_path / "mobilenet_v2.pth")
     last = network.backbone.bottom_up.stages[3][-1][0].weight
     assert torch.equal(last, whole.features[18][0].weight)
 
@@ -177,12 +180,12 @@ def test_torchvisions_own_weights_are_a_backbone_file(tiny_cfg: CfgNode, tmp_pat
 def test_a_backbone_file_of_another_network_is_an_error(tiny_cfg: CfgNode, tmp_path: Path) -> None:
     save_file({"features.0.0.weight": torch.zeros(3)}, tmp_path / "other.safetensors")
     with pytest.raises(WeightsError, match=r"other\.safetensors: expected the arrays of torchvision's mobilenet_v2"):
-        build_network(tiny_cfg, seed=0, init_backbone=tmp_path / "other.safetensors")
+        initial_network(tiny_cfg, seed=0, init_backbone=tmp_path / "other.safetensors")
 
 
 def test_whole_weights_are_a_start(finished: Path) -> None:
     model = open_detector(str(finished / "model"))
-    network = build_network(model.cfg, seed=3, init_weights=model.weights)
+    network = initial_network(model.cfg, seed=3, init_weights=model.weights)
     expected = model.build().state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in network.state_dict().items())
 
@@ -190,14 +193,14 @@ def test_whole_weights_are_a_start(finished: Path) -> None:
 def test_a_backbone_file_needs_the_backbone(backbone_file: Path) -> None:
     cfg = read_config("COCO-Detection/faster_rcnn_R_50_FPN_1x", "cpu")
     with pytest.raises(ModelError, match=r"expected a config with a MobileNetV2 backbone .* found ResNet"):
-        build_network(cfg, seed=0, init_backbone=backbone_file)
+        initial_network(cfg, seed=0, init_backbone=backbone_file)
 
 
 def test_another_kind_of_detector_is_an_error() -> None:
     with pytest.raises(
         ModelError, match=r"expected .* a GeneralizedRCNN on an FPN .* found a RetinaNet on a FPN with LastLevelP6P7"
     ):
-        build_network(read_config("COCO-Detection/retinanet_R_50_FPN_1x", "cpu"), seed=0)
+        initial_network(read_config("COCO-Detection/retinanet_R_50_FPN_1x", "cpu"), seed=0)
 
 
 def test_a_config_is_a_file_a_bundled_model_or_a_zoo_name(tiny_config: Path) -> None:

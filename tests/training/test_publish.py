@@ -7,10 +7,14 @@ import torch
 import yaml
 from detectron2.config import CfgNode
 
+from detector.classes import Classes
+from detector.config import portable_config
 from detector.manifest import Manifest
-from detector.model import BUNDLED, CONFIG_FILE, MODELS, DetectorModel, open_detector, read_config
-from training.detector import build_network
-from training.publish import half_precision, portable_config, publish
+from detector.model import DetectorModel, open_detector
+from training.detector import initial_network
+from training.publish import half_precision, publish
+
+CLASSES = Classes(["square", "disc"], [3, 7])
 
 
 def write(cfg: CfgNode, folder: Path, *, seed: int, card: str = "a card") -> list[DetectorModel]:
@@ -20,8 +24,8 @@ def write(cfg: CfgNode, folder: Path, *, seed: int, card: str = "a card") -> lis
         described.append(model)
         return card
 
-    network = build_network(cfg, seed=seed)
-    publish(network, portable_config(cfg, [3, 7]), folder, name="rectangles", device="cpu", describe=describe)
+    network = initial_network(cfg, seed=seed)
+    publish(network, portable_config(cfg), CLASSES, folder, name="rectangles", device="cpu", describe=describe)
     return described
 
 
@@ -30,10 +34,11 @@ def test_the_folder_opens_with_the_weights_rounded_to_half_precision(tiny_cfg: C
     model = open_detector(str(tmp_path / "model"))
     assert model.fingerprint == described.fingerprint
     assert model.manifest.name == "rectangles"
-    assert set(model.manifest.hashes) == {"config.yaml", "detector.safetensors"}
+    assert set(model.manifest.hashes) == {"config.yaml", "detector.safetensors", "classes.json"}
+    assert model.classes == CLASSES
     assert (tmp_path / "model" / "README.md").read_text() == "a card"
     state = model.build().state_dict()
-    for name, value in build_network(tiny_cfg, seed=0).state_dict().items():
+    for name, value in initial_network(tiny_cfg, seed=0).state_dict().items():
         expected = value if name.endswith(("running_mean", "running_var")) else value.half().float()
         assert torch.equal(state[name], expected), name
 
@@ -55,8 +60,9 @@ def test_a_failed_measurement_leaves_the_older_model(tiny_cfg: CfgNode, tmp_path
 
     with pytest.raises(ValueError, match="out of pictures"):
         publish(
-            build_network(tiny_cfg, seed=1),
-            portable_config(tiny_cfg, [3, 7]),
+            initial_network(tiny_cfg, seed=1),
+            portable_config(tiny_cfg),
+            CLASSES,
             tmp_path / "model",
             name="rectangles",
             device="cpu",
@@ -80,18 +86,10 @@ def test_statistics_and_counts_keep_their_type() -> None:
     assert half["bn.running_var"].item() == 1e6
 
 
-def test_the_config_names_no_machine_and_no_foreign_classes(tiny_cfg: CfgNode) -> None:
+def test_the_config_names_no_machine(tiny_cfg: CfgNode) -> None:
     cfg = tiny_cfg.clone()
     cfg.defrost()
     cfg.MODEL.DEVICE, cfg.MODEL.WEIGHTS, cfg.OUTPUT_DIR = "cuda:1", "/home/me/weights.pth", "/home/me"
-    plain = yaml.safe_load(portable_config(cfg, [3, 7]))
+    plain = yaml.safe_load(portable_config(cfg))
     assert (plain["MODEL"]["DEVICE"], plain["MODEL"]["WEIGHTS"], plain["OUTPUT_DIR"]) == ("cpu", "", "")
-    assert plain["DATASETS"]["TEST"] == []
     assert plain["MODEL"]["ROI_HEADS"]["NUM_CLASSES"] == 2
-
-
-def test_cocos_own_categories_keep_their_names() -> None:
-    cfg = read_config(str(MODELS / BUNDLED / CONFIG_FILE), "cpu")
-    coco = open_detector().category_ids
-    assert yaml.safe_load(portable_config(cfg, coco))["DATASETS"]["TEST"] == ["coco_2017_val"]
-    assert yaml.safe_load(portable_config(cfg, list(range(1, 81))))["DATASETS"]["TEST"] == []
