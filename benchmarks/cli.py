@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -103,6 +104,45 @@ def rate(
     from .report import print_report
 
     print_report(result, Console(width=None if sys.stdout.isatty() else _FILE_WIDTH))
+
+
+_SPLIT_HELP = """Check that the two halves are the detector, and time what the edge saves.
+
+\b
+  keyfpn-bench split --images val2017 --limit 50
+
+Each picture is detected unsplit, and through a packet with every level in float32: boxes and scores must agree. Then
+the edge's half is timed, for several sets of key levels, in turns with backbone and whole FPN.
+"""
+
+
+@app.command(help=_SPLIT_HELP)
+def split(
+    images: Annotated[Path, typer.Option(help="Folder of the pictures.")],
+    detector: Annotated[
+        str | None,
+        typer.Option(help="A published model, by name or folder; with --weights a config.  [default: the bundled one]"),
+    ] = None,
+    weights: Annotated[Path | None, typer.Option(help="Weights of a bare detectron2 config.")] = None,
+    limit: Annotated[int, typer.Option(min=2, help="Take the first so many pictures, by name.")] = 50,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Run the split benchmark."""
+    with _user_errors():
+        from detector.model import BUNDLED, open_detector
+        from detector.pictures import find_pictures
+
+        from .split import compare_with_unsplit, time_edge, to_dict
+
+        model = open_detector(detector or BUNDLED, weights)
+        pictures = find_pictures([images])[:limit]
+        difference, times = compare_with_unsplit(model, pictures), time_edge(model, pictures)
+    if as_json:
+        print(json.dumps(to_dict(model, difference, times), indent=1))
+        return
+    from .report import print_split
+
+    print_split(difference, times, Console(width=None if sys.stdout.isatty() else _FILE_WIDTH))
 
 
 def _write(result: RateResult, out: Path) -> None:

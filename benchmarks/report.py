@@ -15,6 +15,7 @@ from .curves import BdRate
 from .evaluation import AGREEMENT_SCORE, Figures
 from .result import DROPS, STUDY_XFOLD, RateResult
 from .rows import Row
+from .split import Difference, EdgeTime
 
 _METHOD = f"""## How to read this
 
@@ -55,6 +56,18 @@ class Table:
         rule = [":--", *["--:"] * (len(self.columns) - 1)]
         lines = [self.columns, rule, *self.rows]
         return f"## {self.title}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def print_split(difference: Difference, times: Sequence[EdgeTime], console: Console) -> None:
+    """Print the split benchmark."""
+    equal = "equal" if difference.counts_and_classes_equal else "DIFFERENT"
+    console.print(
+        f"{difference.pictures} pictures, {difference.boxes} boxes: counts and classes {equal}, scores within "
+        f"{difference.score:.1e}, boxes within {difference.box_pixels:.1e} pixels of the unsplit detector"
+    )
+    rows = [["+".join(t.key_levels), f"{t.edge_ms:.1f}", f"{t.whole_ms:.1f}", f"{t.ratio:.3f}"] for t in times]
+    columns = ["key levels", "edge half, ms", "backbone + whole FPN, ms", "ratio"]
+    console.print(Table("Edge time (medians)", columns, rows).to_rich())
 
 
 def print_report(result: RateResult, console: Console) -> None:
