@@ -1,0 +1,8 @@
+"""What goes wrong between an edge and its server, one frame's faults apart."""
+
+
+class ServerError(Exception):
+    """The server cannot be used: it is not there, holds another model, went away, or answers what is no answer.
+
+    The message names its address and says what to do.
+    """
