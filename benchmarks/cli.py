@@ -78,7 +78,7 @@ def rate(
 ) -> None:
     """Run the rate-AP benchmark."""
     with _user_errors():
-        from detector.model import BUNDLED
+        from detector import BUNDLED
 
         from .anchors import SIZES
         from .rate import RateBenchmark
@@ -129,7 +129,8 @@ def split(
 ) -> None:
     """Run the split benchmark."""
     with _user_errors():
-        from detector.model import BUNDLED, open_detector
+        from detector import BUNDLED
+        from detector.model import open_detector
         from detector.pictures import find_pictures
 
         from .split import compare_with_unsplit, time_edge, to_dict

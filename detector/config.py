@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from detectron2 import model_zoo
 from detectron2.config import CfgNode, get_cfg
 from yaml import YAMLError
@@ -19,7 +20,7 @@ def read_config(config: str, device: str) -> CfgNode:
         device: goes to ``MODEL.DEVICE``.
 
     Raises:
-        ModelError: there is no such config, or detectron2 refuses it.
+        ModelError: there is no such config, detectron2 refuses it, or there is no such device.
     """
     cfg = get_cfg()
     ours = Path(config).is_file()
@@ -31,6 +32,11 @@ def read_config(config: str, device: str) -> CfgNode:
         raise ModelError(f"no config {config!r}: neither a YAML file nor a name in detectron2's model zoo") from error
     except (KeyError, ValueError, TypeError, AssertionError, AttributeError, YAMLError) as error:
         raise ModelError(f"{config}: detectron2 refuses this config: {' '.join(str(error).split())}") from error
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ModelError(f"device {device!r}: torch cannot compute there: {reason}") from error
     cfg.MODEL.WEIGHTS = ""  # a zoo config names a download
     cfg.MODEL.DEVICE = device
     cfg.freeze()

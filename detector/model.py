@@ -14,7 +14,7 @@ from detectron2.modeling.backbone.fpn import LastLevelMaxPool
 
 from protocol.geometry import Geometry
 
-from . import backbone  # noqa: F401  (registers the bundled backbone with detectron2)
+from . import BUNDLED, backbone  # noqa: F401  (registers the bundled backbone with detectron2)
 from .classes import FILE as CLASSES_FILE
 from .classes import Classes
 from .config import portable_config, read_config
@@ -23,7 +23,6 @@ from .manifest import Manifest
 from .weights import load_weights
 
 MODELS = Path(__file__).resolve().parent.parent / "models"
-BUNDLED = "mobilenetv2_fpn128_coco80"
 CONFIG_FILE, WEIGHTS_FILE = "config.yaml", "detector.safetensors"
 
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import sys
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, NoReturn
 
 import typer
 
+from detector import BUNDLED
 from protocol.errors import ProtocolError
 from protocol.limits import DEFAULT_LIMITS
 from protocol.packet import Packet
 
 from .exits import FAILED, USAGE, Failures, exit_codes, fail, print_error
-from .memory import map_large_blocks
 
 # Commands import `run`, and so torch, when they run: --help and mistyped options need not wait seconds for that.
 _EXIT_CODES = (
@@ -40,14 +39,12 @@ _Camera = Annotated[
         help="A camera, such as /dev/video0; FORMAT:DEVICE for another kind of FFmpeg input device. Ctrl-C ends it.",
     ),
 ]
-_Model = Annotated[
-    str | None, typer.Option(metavar="NAME|DIR", show_default="the bundled one", help="A published model.")
-]
-_Config = Annotated[
-    str | None, typer.Option(metavar="FILE|ZOO NAME", help="Instead of --model: a detectron2 config; needs --weights.")
+_Detector = Annotated[
+    str,
+    typer.Option(metavar="NAME|DIR|CONFIG", help="A published model, or with --weights a detectron2 config."),
 ]
 _Weights = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="The weights of --config: .safetensors, .pth or a zoo .pkl.")
+    Path | None, typer.Option(metavar="FILE", help="The weights of a config: .safetensors, .pth or a zoo .pkl.")
 ]
 _Codec = Annotated[
     str,
@@ -66,8 +63,7 @@ def encode(
     *,
     out: Annotated[Path, typer.Option(metavar="DIR", help="Write the packets here, as NAME.kfpn.")],
     camera: _Camera = None,
-    model: _Model = None,
-    config: _Config = None,
+    detector: _Detector = BUNDLED,
     weights: _Weights = None,
     codec: _Codec = "interpolate",
     precision: _Precision = "fp32",
@@ -80,11 +76,13 @@ def encode(
     """
     failures = Failures()
     with exit_codes():
+        from detector.model import open_detector
+
         from . import run
 
         source = run.find_source(inputs or [], camera or [], failures)
-        detector = run.open_model(model, config, weights, device)
-        run.encode(source, detector, codec, failures, out=out, precision=precision, as_json=as_json)
+        model = open_detector(detector, weights, device=device)
+        run.encode(source, model, codec, failures, out=out, precision=precision, as_json=as_json)
     failures.exit()
 
 
@@ -107,8 +105,7 @@ def send(
     draw: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write the pictures here with boxes of score 0.5 and above.")
     ] = None,
-    model: _Model = None,
-    config: _Config = None,
+    detector: _Detector = BUNDLED,
     weights: _Weights = None,
     codec: _Codec = "interpolate",
     precision: _Precision = "fp32",
@@ -122,13 +119,15 @@ def send(
     """
     failures = Failures()
     with exit_codes():
+        from detector.model import open_detector
+
         from . import run
 
         source = run.find_source(inputs or [], camera or [], failures)
-        detector = run.open_model(model, config, weights, device)
+        model = open_detector(detector, weights, device=device)
         run.send(
             source,
-            detector,
+            model,
             codec,
             failures,
             server=server,
@@ -148,8 +147,7 @@ def send(
 def inspect(
     packet: Annotated[Path, typer.Argument(metavar="PACKET", help="A packet file.")],
     *,
-    model: _Model = None,
-    config: _Config = None,
+    detector: _Detector = BUNDLED,
     weights: _Weights = None,
     as_json: _Json = False,
 ) -> None:
@@ -162,9 +160,11 @@ def inspect(
             with packet.open("rb") as file:
                 data = file.read(DEFAULT_LIMITS.max_packet_bytes + 1)
             parsed = Packet.parse(data)
+            from detector.model import open_detector
+
             from . import run
 
-            run.inspect(packet, parsed, len(data), run.open_model(model, config, weights), as_json=as_json)
+            run.inspect(packet, parsed, len(data), open_detector(detector, weights), as_json=as_json)
         except ProtocolError as error:
             fail(f"{packet}: {error}", FAILED)
 
@@ -175,8 +175,6 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     Args:
         arguments: of the command line; by default the process's own.
     """
-    warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # detectron2.model_zoo imports it
-    map_large_blocks()
     try:
         sys.exit(app(arguments, prog_name="keyfpn-edge", standalone_mode=False))
     except typer.TyperException as error:

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import torch
 import typer
 
-from detector.errors import ModelError
-from detector.model import BUNDLED, DetectorModel, open_detector
+from detector.model import DetectorModel
 from detector.split import Precision
 from protocol.errors import ConfigurationError
 from protocol.packet import Packet
@@ -150,7 +148,7 @@ def inspect(path: Path, packet: Packet, size: int, model: DetectorModel, *, as_j
     if inspection.model is None:
         typer.echo(
             f"made with another model than {model.name} (fingerprint {model.fingerprint.hex()}): give the packet's own "
-            "with --model to see the shapes of its levels and how the others are rebuilt"
+            "with --detector to see the shapes of its levels and how the others are rebuilt"
         )
 
 
@@ -166,19 +164,3 @@ def find_source(paths: Sequence[Path], cameras: Sequence[str], failures: Failure
     if not source:
         failures.exit()
     return source
-
-
-def open_model(model: str | None, config: str | None, weights: Path | None, device: str = "cpu") -> DetectorModel:
-    """Open a published model, the bundled one if none is named, or a config with its weights.
-
-    Raises:
-        ModelError: there is no such model or device.
-    """
-    if (config is None) != (weights is None) or (config and model):
-        raise ModelError("expected either --model, or --config and --weights together")
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ModelError(f"--device {device}: torch cannot compute there: {reason}") from error
-    return open_detector(config or model or BUNDLED, weights, device=device)

@@ -18,7 +18,7 @@ class Limits:
         max_elements: values in one decoded level, channels x height x width.
     """
 
-    max_packet_bytes: int = 64 << 20
+    max_packet_bytes: int = 128 << 20
     max_side: int = 8192
     max_chunks: int = 16
     max_extension_bytes: int = 64 << 10

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from detector import BUNDLED
 from detector.errors import ModelError
 from protocol.errors import ConfigurationError
 
@@ -26,24 +26,22 @@ app = typer.Typer(
     help="The server of keyfpn: rebuilds feature pyramids from packets and finishes detection.",
     no_args_is_help=True,
     add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 
-Models = Annotated[
+Detectors = Annotated[
     list[str],
     typer.Option(
-        "--model",
-        metavar="NAME|DIR",
-        default_factory=list,
+        "--detector",
+        metavar="NAME|DIR|CONFIG",
+        default_factory=lambda: [BUNDLED],
         show_default="the bundled model",
-        help="A published model to hold, by name or folder; repeatable.",
+        help="A published model to hold; repeatable. With --weights one detectron2 config.",
     ),
 ]
-Config = Annotated[
-    str | None, typer.Option(metavar="FILE|ZOO-NAME", help="A detectron2 config to hold; needs --weights.")
-]
 Weights = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="The weights of --config: .safetensors, .pth or a zoo .pkl.")
+    Path | None, typer.Option(metavar="FILE", help="The weights of a config: .safetensors, .pth or a zoo .pkl.")
 ]
 Precision = Annotated[Literal["fp32", "bf16"], typer.Option(help="Precision of convolutions and matrix products.")]
 Device = Annotated[str, typer.Option(help="Where to compute, as torch names devices, such as cuda.")]
@@ -66,8 +64,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON Lines, for machin
 )
 def serve(
     *,
-    model: Models,
-    config: Config = None,
+    detector: Detectors,
     weights: Weights = None,
     host: Annotated[str, typer.Option(help="Name or address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on; 0 takes a free one.")] = 50051,
@@ -89,7 +86,7 @@ def serve(
         check_address(host, port)
         from . import report, run
 
-        pipeline = run.build_pipeline(model, config, weights, precision=precision, device=device, max_side=max_side)
+        pipeline = run.build_pipeline(detector, weights, precision=precision, device=device, max_side=max_side)
         run.serve(pipeline, host, port, report.choose(as_json), threads=threads)
 
 
@@ -101,8 +98,7 @@ def serve(
 def decode(
     packets: Annotated[list[Path], typer.Argument(metavar="PACKETS", help="Packet files, or folders of *.kfpn.")],
     *,
-    model: Models,
-    config: Config = None,
+    detector: Detectors,
     weights: Weights = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write annotated pictures here; needs --pictures.")
@@ -129,7 +125,7 @@ def decode(
             raise ConfigurationError(f"{coco}: there is no folder {coco.parent} to write it to")
         from . import report, run
 
-        pipeline = run.build_pipeline(model, config, weights, precision=precision, device=device, max_side=max_side)
+        pipeline = run.build_pipeline(detector, weights, precision=precision, device=device, max_side=max_side)
         failed = run.decode(pipeline, packets, report.choose(as_json), coco=coco, pictures=pictures, drawn=out)
     if failed:
         raise typer.Exit(_FAILED)
@@ -138,9 +134,6 @@ def decode(
 def main() -> None:
     """Entry point of the console script."""
     logging.basicConfig(format="%(levelname)s: %(message)s")
-    # detectron2 0.6 is older than the torch and setuptools it runs on, and both say so.
-    warnings.filterwarnings("ignore", message="pkg_resources is deprecated")
-    warnings.filterwarnings("ignore", message="torch.meshgrid")
     app()
 
 

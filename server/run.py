@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from detector.errors import ModelError, PictureError
-from detector.model import BUNDLED, open_detector
+from detector.model import open_detector
 from detector.split import Precision
 from protocol.errors import ProtocolError
 
@@ -24,20 +24,13 @@ _WORKERS = 2
 
 
 def build_pipeline(
-    names: Sequence[str],
-    config: str | None,
-    weights: Path | None,
-    *,
-    precision: Precision,
-    device: str,
-    max_side: int | None,
+    names: Sequence[str], weights: Path | None, *, precision: Precision, device: str, max_side: int | None
 ) -> DetectionPipeline:
-    """Open models, the bundled one if none is named, and build them.
+    """Open models and build them.
 
     Args:
-        names: published models, by name or folder.
-        config: a detectron2 config, to hold as well.
-        weights: its weights.
+        names: published models, by name or folder; with ``weights`` one detectron2 config.
+        weights: of that config.
         precision: of convolutions and matrix products.
         device: as torch names devices.
         max_side: see :func:`~server.pipeline.limits_for`.
@@ -45,15 +38,9 @@ def build_pipeline(
     Raises:
         ModelError: there is no such model or device, or a model cannot be built.
     """
-    if (config is None) != (weights is None):
-        raise ModelError("--config and --weights go together: a config does not say where its weights are")
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ModelError(f"--device {device}: torch cannot compute there: {reason}") from error
-    models = [open_detector(config, weights, device=device)] if config is not None else []
-    models += [open_detector(name, device=device) for name in names or ([] if models else [BUNDLED])]
+    if weights is not None and len(names) > 1:
+        raise ModelError(f"expected one config for {weights}, found {', '.join(names)}: publish the models instead")
+    models = [open_detector(name, weights, device=device) for name in names]
     return DetectionPipeline(models, precision=precision, limits=limits_for(models, max_side))
 
 

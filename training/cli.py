@@ -159,7 +159,8 @@ def fit(
     with _user_errors():
         from rich.progress import track
 
-        from detector.model import BUNDLED, open_detector
+        from detector import BUNDLED
+        from detector.model import open_detector
         from detector.pictures import find_pictures
 
         from .fit import fit_parameters, publish

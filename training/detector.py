@@ -13,13 +13,14 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import LambdaLR
 
+from detector import BUNDLED
 from detector.backbone import MobileNetV2
 from detector.classes import Classes
 from detector.coco import CocoData, match, summarize
 from detector.config import portable_config, read_config
 from detector.detections import Detections
 from detector.errors import ModelError, WeightsError
-from detector.model import BUNDLED, CONFIG_FILE, MODELS, DetectorModel, build_network
+from detector.model import CONFIG_FILE, MODELS, DetectorModel, build_network
 from detector.pictures import Preprocessor, read_picture
 from detector.split import EdgeHalf, ServerHalf, autocast
 from detector.weights import load_weights, read_checkpoint

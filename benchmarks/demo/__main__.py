@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,5 +71,4 @@ def _script(name: str) -> str:
 
 
 if __name__ == "__main__":
-    warnings.filterwarnings("ignore", message="pkg_resources is deprecated")  # detectron2.model_zoo imports it
     typer.run(run)

@@ -11,10 +11,11 @@ from benchmarks.anchors import Anchor, receive
 from benchmarks.features import FeatureCache
 from benchmarks.measure import Measurer, Source, geometries
 from benchmarks.rows import Row, anchor_rows, codec_rows, original_row
+from detector import BUNDLED
 from detector.coco import CocoData, Picture
 from detector.detections import Detections
 from detector.errors import PictureError
-from detector.model import BUNDLED, DetectorModel
+from detector.model import DetectorModel
 from detector.pictures import read_picture
 from protocol.errors import ConfigurationError
 

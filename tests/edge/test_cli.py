@@ -300,9 +300,9 @@ def test_inspect_of_a_missing_packet(edge: Edge) -> None:
     [
         (["--codec", "mp3"], "expected a codec among"),
         (["--codec", "raw:precision=int9"], "expected precision to be one of"),
-        (["--model", "nosuchmodel"], "no model 'nosuchmodel'"),
-        (["--config", "COCO-Detection/faster_rcnn_R_50_FPN_3x"], "--config and --weights together"),
-        (["--device", "abacus"], "--device abacus"),
+        (["--detector", "nosuchmodel"], "no model 'nosuchmodel'"),
+        (["--detector", "COCO-Detection/faster_rcnn_R_50_FPN_3x"], "a config together with its weights"),
+        (["--device", "abacus"], "device 'abacus'"),
         (["--precision", "fp8"], "'fp8'"),
         (["--nosuchoption"], "--nosuchoption"),
     ],

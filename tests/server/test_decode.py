@@ -125,13 +125,13 @@ def test_a_file_beyond_the_limit_is_not_read_whole(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["decode", "{folder}", "--model", "none-such"], "error: no model 'none-such'"),
-        (["decode", "{folder}", "--config", "COCO-Detection/faster_rcnn_R_50_FPN_3x"], "error: --config and --weights"),
+        (["decode", "{folder}", "--detector", "none-such"], "error: no model 'none-such'"),
+        (["decode", "{folder}", "--detector", "COCO-Detection/faster_rcnn_R_50_FPN_3x"], "error: no model"),
         (["decode", "{folder}", "--out", "{folder}/drawn"], "error: --out and --pictures go together"),
         (["decode", "{folder}", "--coco", "{folder}/none/c.json"], "error: {folder}/none/c.json: there is no folder"),
         (["decode", "{folder}/pictures"], "error: {folder}/pictures: expected packets (*.kfpn) in this folder"),
-        (["decode", "{folder}", "--device", "none-such"], "error: --device none-such"),
-        (["serve", "--port", "0", "--model", "none-such"], "error: no model 'none-such'"),
+        (["decode", "{folder}", "--device", "none-such"], "error: device 'none-such'"),
+        (["serve", "--port", "0", "--detector", "none-such"], "error: no model 'none-such'"),
         (["decode"], "Missing argument"),
         (["decode", "{folder}", "--precision", "fp64"], "'fp64' is not one of"),
     ],

@@ -13,9 +13,11 @@ from rich.console import Console
 from safetensors.torch import load_file, save_file
 from torchvision.models import mobilenet_v2
 
+from detector import BUNDLED
 from detector.coco import CocoData
+from detector.config import read_config
 from detector.errors import ModelError, WeightsError
-from detector.model import BUNDLED, MODELS, WEIGHTS_FILE, open_detector, read_config
+from detector.model import MODELS, WEIGHTS_FILE, open_detector
 from detector.pictures import Preprocessor, read_picture
 from detector.split import EdgeHalf, ServerHalf
 from training.data import Batch, hold_out

@@ -7,7 +7,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from detector.model import BUNDLED, CONFIG_FILE, MODELS, WEIGHTS_FILE, DetectorModel, open_detector
+from detector import BUNDLED
+from detector.model import CONFIG_FILE, MODELS, WEIGHTS_FILE, DetectorModel, open_detector
 from reconstruct.codec import build_codec
 from reconstruct.parameters import Parameters
 from training.cli import app
