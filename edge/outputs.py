@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any, BinaryIO
 
 from typing_extensions import Self
 
+from detector.files import whole_file
 from detector.model import DetectorModel
 
 from .in_flight import Answer
@@ -22,15 +22,9 @@ PACKET_SUFFIX = ".kfpn"
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[BinaryIO]:
-    """Write a file under a temporary name; it takes its place when the block ends, and goes when the block fails."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            yield file
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    with whole_file(path) as temporary, temporary.open("wb") as file:
+        yield file
 
 
 class OutputFolder:
@@ -58,7 +52,7 @@ class OutputFolder:
             raise ValueError(f"{path} was written for another input of that name: give each its own run and folder")
         self._names.add(name)
         with whole_file(path) as file:
-            file.write(data)
+            file.write_bytes(data)
         return path
 
 
@@ -81,8 +75,8 @@ class ResultFiles:
         self._results: list[dict[str, Any]] = []
         self._open = ExitStack()
         with ExitStack() as opening:
-            self._coco = opening.enter_context(whole_file(coco)) if coco else None
-            self._jsonl = opening.enter_context(whole_file(jsonl)) if jsonl else None
+            self._coco = opening.enter_context(_opened(coco)) if coco else None
+            self._jsonl = opening.enter_context(_opened(jsonl)) if jsonl else None
             self._drawings = OutputFolder(draw, ".jpg") if draw else None
             self._open = opening.pop_all()
 

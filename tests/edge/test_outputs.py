@@ -13,7 +13,7 @@ from detector.detections import Detections
 from detector.model import DetectorModel
 from edge.encoder import EncodedFrame
 from edge.in_flight import Answer
-from edge.outputs import OutputFolder, ResultFiles, whole_file
+from edge.outputs import OutputFolder, ResultFiles
 
 
 @pytest.fixture
@@ -100,18 +100,3 @@ def test_a_folder_takes_each_name_once(tmp_path: Path) -> None:
     # Another run may write it again.
     OutputFolder(tmp_path / "new" / "folder", ".kfpn").write("a", b"third")
     assert (tmp_path / "new" / "folder" / "a.kfpn").read_bytes() == b"third"
-
-
-def test_a_file_that_fails_leaves_the_old_one(tmp_path: Path) -> None:
-    path = tmp_path / "file"
-    path.write_bytes(b"old")
-
-    def fail_halfway() -> None:
-        with whole_file(path) as file:
-            file.write(b"new")
-            raise RuntimeError
-
-    with pytest.raises(RuntimeError):
-        fail_halfway()
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]

@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-import reconstruct  # noqa: F401  (registers the codecs)
 from detector.manifest import Manifest
 from detector.model import DetectorModel, open_detector
 from protocol.geometry import Geometry

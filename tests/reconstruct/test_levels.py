@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import Tensor
 
-import reconstruct  # noqa: F401  (registers the codecs)
 from detector.manifest import Manifest
 from detector.model import DetectorModel, open_detector
 from protocol.chunk import Chunk, Float, Latent
