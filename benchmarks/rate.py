@@ -62,12 +62,11 @@ class RateBenchmark:
         path = folder / "measurements.sqlite"
         with Store(path) as store:
             _require_same_pictures(store, rows[0], data.pictures)
-            for stage in _stages(rows):
-                missing = _missing(store, stage, data.pictures)
-                if any(not isinstance(row.how, Anchor) for _, wanted in missing for row in wanted):
-                    source = measure.Source(self.detector, self.weights, self.precision, folder / "features")
-                    self._reserve(FeatureCache(folder / "features", self.precision), model, missing)
-                self._measure(store, source, missing)
+            missing = [work for stage in _stages(rows) for work in _missing(store, stage, data.pictures)]
+            if any(not isinstance(row.how, Anchor) for _, wanted in missing for row in wanted):
+                source = measure.Source(self.detector, self.weights, self.precision, folder / "features")
+                self._reserve(FeatureCache(folder / "features", self.precision), model, missing)
+            self._measure(store, source, missing)
         figures = self._evaluate(
             EvaluationSource(self.images, self.annotations, self.limit, model.category_ids, path), rows
         )
@@ -77,8 +76,9 @@ class RateBenchmark:
         return RateResult(model, self.precision, len(data.pictures), float(np.mean(sizes)), rows, figures)
 
     def _reserve(self, cache: FeatureCache, model: DetectorModel, missing: Sequence[tuple[Picture, list[Row]]]) -> None:
-        size = cache.reserve(measure.geometries(model, [picture for picture, _ in missing]))
-        self.console.print(f"backbone features of {len(missing)} pictures: {size / 1e9:.2f} GB more on the disk")
+        pictures = list(dict.fromkeys(picture for picture, _ in missing))
+        size = cache.reserve(measure.geometries(model, pictures))
+        self.console.print(f"backbone features of {len(pictures)} pictures: {size / 1e9:.2f} GB more on the disk")
 
     def _measure(self, store: Store, source: measure.Source, missing: Sequence[tuple[Picture, list[Row]]]) -> None:
         tasks = [Task(str(picture.path), (picture, rows)) for picture, rows in missing]
@@ -104,7 +104,7 @@ class RateBenchmark:
 def _stages(rows: Sequence[Row]) -> list[list[Row]]:
     """What tells most first, on all pictures: features, the original file and pictures of the network size."""
     first = [row for row in rows if row.size in (None, "original", NETWORK)]
-    return [stage for stage in (first, [row for row in rows if row not in first]) if stage]
+    return [first, [row for row in rows if row not in first]]
 
 
 def _missing(store: Store, rows: Sequence[Row], pictures: Sequence[Picture]) -> list[tuple[Picture, list[Row]]]:

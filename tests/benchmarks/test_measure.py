@@ -53,7 +53,7 @@ def test_the_original_row_is_the_unsplit_detector_at_the_files_size(
 def test_an_anchor_row_is_the_detector_on_what_arrives(
     measurer: Measurer, picture: Picture, detect, preprocessor, size: str
 ) -> None:
-    row = next(r for r in anchor_rows() if r.setting == f"jpeg:quality=60,subsampling=4:2:0,size={size}")
+    row = next(r for r in anchor_rows([size]) if r.setting == f"jpeg:quality=60,subsampling=4:2:0,size={size}")
     (found,) = measurer.measure(picture, [row])
     original = read_picture(picture.path)
     network_size = preprocessor.network_size(original.shape[:2])
