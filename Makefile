@@ -12,7 +12,7 @@ demo: .venv/.synced
 	$(RUN)/python -m benchmarks.demo
 
 test: .venv/.synced lint types
-	$(RUN)/pytest
+	$(RUN)/pytest --cov=protocol --cov-fail-under=100
 
 lint: .venv/.synced
 	$(RUN)/ruff check .
