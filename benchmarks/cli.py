@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.console import Console
 
+from detector import BUNDLED
+
 # torch and detectron2 take seconds to import: what needs them is imported where it is used, so that --help and a
 # mistyped option need not wait for them.
 if TYPE_CHECKING:
@@ -23,6 +25,13 @@ USAGE, INTERRUPTED = 2, 130
 """Exit codes: something the user can mend; Ctrl-C, as a shell gives it."""
 _FILE_WIDTH = 120
 """Columns of the tables where they are written, not shown."""
+
+_Detector = Annotated[
+    str, typer.Option(metavar="NAME|DIR|CONFIG", help="A published model, or with --weights a detectron2 config.")
+]
+_Weights = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="The weights of a config: .safetensors, .pth or a zoo .pkl.")
+]
 
 _RATE_HELP = """AP against bytes: split inference with every codec setting, and the picture sent as JPEG, WebP and AVIF.
 
@@ -50,11 +59,8 @@ def rate(
     images: Annotated[Path, typer.Option(help="Folder of the pictures.")],
     annotations: Annotated[Path, typer.Option(help="Their boxes, in COCO's JSON.")],
     out: Annotated[Path, typer.Option(help="Folder for rate.json, rate.md and rate.png.")],
-    detector: Annotated[
-        str | None,
-        typer.Option(help="A published model, by name or folder; with --weights a config.  [default: the bundled one]"),
-    ] = None,
-    weights: Annotated[Path | None, typer.Option(help="Weights of a bare detectron2 config.")] = None,
+    detector: _Detector = BUNDLED,
+    weights: _Weights = None,
     codec: Annotated[
         list[str] | None,
         typer.Option(help="Codec settings of a split row; repeatable.  [default: raw and interpolate, fp32 to int2]"),
@@ -78,8 +84,6 @@ def rate(
 ) -> None:
     """Run the rate-AP benchmark."""
     with _user_errors():
-        from detector import BUNDLED
-
         from .anchors import SIZES
         from .rate import RateBenchmark
         from .rows import DEFAULT_CODECS
@@ -88,7 +92,7 @@ def rate(
             images=images,
             annotations=annotations,
             limit=limit,
-            detector=detector or BUNDLED,
+            detector=detector,
             weights=weights,
             precision=precision,
             codecs=codec or DEFAULT_CODECS,
@@ -119,23 +123,19 @@ the edge's half is timed, for several sets of key levels, in turns with backbone
 @app.command(help=_SPLIT_HELP)
 def split(
     images: Annotated[Path, typer.Option(help="Folder of the pictures.")],
-    detector: Annotated[
-        str | None,
-        typer.Option(help="A published model, by name or folder; with --weights a config.  [default: the bundled one]"),
-    ] = None,
-    weights: Annotated[Path | None, typer.Option(help="Weights of a bare detectron2 config.")] = None,
+    detector: _Detector = BUNDLED,
+    weights: _Weights = None,
     limit: Annotated[int, typer.Option(min=2, help="Take the first so many pictures, by name.")] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Run the split benchmark."""
     with _user_errors():
-        from detector import BUNDLED
         from detector.model import open_detector
         from detector.pictures import find_pictures
 
         from .split import compare_with_unsplit, time_edge, to_dict
 
-        model = open_detector(detector or BUNDLED, weights)
+        model = open_detector(detector, weights)
         pictures = find_pictures([images])[:limit]
         difference, times = compare_with_unsplit(model, pictures), time_edge(model, pictures)
     if as_json:

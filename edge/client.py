@@ -28,9 +28,8 @@ from .errors import ServerError
 from .in_flight import Answer, InFlight
 
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):\d{1,5}")
-_FRAME_OVERHEAD = wire.Frame(packet=bytes(1 << 21)).ByteSize() - (
-    1 << 21
-)  # the field's tag and the length of a long one
+_LONG = 1 << 21
+_FRAME_OVERHEAD = wire.Frame(packet=bytes(_LONG)).ByteSize() - _LONG  # the field's tag, and the length of a long one
 _CHANNEL_OPTIONS = (
     # What may be sent is bounded by what the server announces, and checked for every packet: see `limits`.
     ("grpc.max_send_message_length", -1),

@@ -12,6 +12,8 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
+from detector import BUNDLED
+
 from .recipe import Recipe
 
 # torch and detectron2 take seconds to import: what needs them is imported where it is used.
@@ -145,11 +147,8 @@ def fit(
     images: Annotated[Path, typer.Option(metavar="DIR", help="Training pictures.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="The model folder to write.")],
     detector: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME|DIR|FILE", help="A model, or with --weights a config.  [default: the bundled model]"
-        ),
-    ] = None,
+        str, typer.Option(metavar="NAME|DIR|CONFIG", help="A published model, or with --weights a detectron2 config.")
+    ] = BUNDLED,
     weights: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Of a config: .safetensors, .pth or a zoo .pkl.")
     ] = None,
@@ -159,13 +158,12 @@ def fit(
     with _user_errors():
         from rich.progress import track
 
-        from detector import BUNDLED
         from detector.model import open_detector
         from detector.pictures import find_pictures
 
         from .fit import fit_parameters, publish
 
-        model = open_detector(detector or BUNDLED, weights, device=device)
+        model = open_detector(detector, weights, device=device)
         found = find_pictures([images])
         chosen = found[:: max(1, len(found) // pictures)][:pictures]
         parameters = fit_parameters(model, track(chosen, "fitting", console=Console(stderr=True)))
