@@ -30,6 +30,10 @@ class EdgeHalf(nn.Module):
 
     The top-down path stops at the finest key level, and only key levels get their 3 x 3 output convolution: unless p2
     is key, its lateral and output convolutions, the dearest of the FPN, do not run.
+
+    Besides the pyramid's own ``p2 … p6``, a codec may ask for what lies below it: ``inner2 … inner5``, the sums of the
+    top-down path before the output convolutions (a pyramid level is its output convolution of the inner map), and the
+    bottom-up stages that feed the FPN, ``res2 … res5``.
     """
 
     def __init__(self, model: GeneralizedRCNN, key_levels: Sequence[str], *, precision: Precision = "fp32") -> None:
@@ -37,7 +41,7 @@ class EdgeHalf(nn.Module):
 
         Args:
             model: the whole detector.
-            key_levels: the levels to compute, of ``p2 … p6``.
+            key_levels: the levels to compute, of ``p2 … p6``, ``inner2 … inner5`` and ``res2 … res5``.
             precision: of the convolutions; features come out as float32 either way.
 
         Raises:
@@ -45,7 +49,8 @@ class EdgeHalf(nn.Module):
         """
         super().__init__()
         fpn = model.backbone
-        levels = list(fpn.output_shape())
+        stages = list(zip(_output_levels(fpn), fpn.in_features, strict=True))
+        levels = [*fpn.output_shape(), *(_inner(level) for level, _ in stages), *fpn.in_features]
         unknown = [level for level in key_levels if level not in levels]
         if unknown or not key_levels:
             raise ModelError(f"expected key levels among {', '.join(levels)}, found {', '.join(unknown) or 'none'}")
@@ -53,16 +58,19 @@ class EdgeHalf(nn.Module):
         self.precision = precision
         self.register_buffer("pixel_mean", model.pixel_mean, persistent=False)
         self.register_buffer("pixel_std", model.pixel_std, persistent=False)
-        self._read_from_fpn(fpn)
+        self._read_from_fpn(fpn, stages)
 
-    def _read_from_fpn(self, fpn: FPN) -> None:
-        pyramid = [level for level in fpn.output_shape() if f"fpn_output{level[1:]}" in dict(fpn.named_children())]
-        computed = {level if level in pyramid else fpn.top_block.in_feature for level in self.key_levels}
-        finest = min(pyramid.index(level) for level in computed)
+    def _read_from_fpn(self, fpn: FPN, stages: Sequence[tuple[str, str]]) -> None:
+        pyramid = [level for level, _ in stages]
         self.bottom_up = fpn.bottom_up
-        self.top_block = fpn.top_block if set(self.key_levels) - set(pyramid) else None
+        self.top_block = fpn.top_block if set(self.key_levels) & (set(fpn.output_shape()) - set(pyramid)) else None
+        computed = {level for level in pyramid if level in self.key_levels}
+        if self.top_block is not None:
+            computed.add(fpn.top_block.in_feature)
+        needed = computed | {level for level in pyramid if _inner(level) in self.key_levels}
+        finest = min((pyramid.index(level) for level in needed), default=len(pyramid))
         # Coarse to fine, as the top-down path runs.
-        self._path = [(level, name) for level, name in zip(pyramid, fpn.in_features, strict=True)][finest:][::-1]
+        self._path = list(stages[finest:])[::-1]
         self.laterals = nn.ModuleDict({level: getattr(fpn, f"fpn_lateral{level[1:]}") for level, _ in self._path})
         self.outputs = nn.ModuleDict(
             {level: getattr(fpn, f"fpn_output{level[1:]}") for level, _ in self._path if level in computed}
@@ -79,16 +87,28 @@ class EdgeHalf(nn.Module):
         Returns:
             Key level to features (1, C, h, w) in float32.
         """
-        device = self.pixel_mean.device
-        normalized = (picture.to(device) - self.pixel_mean) / self.pixel_std
+        normalized = (picture.to(self.pixel_mean.device) - self.pixel_mean) / self.pixel_std
         padded = ImageList.from_tensors([normalized], self._divisibility).tensor
-        with torch.inference_mode(), autocast(device, self.precision):
-            features = self._pyramid(self.bottom_up(padded.contiguous(memory_format=torch.channels_last)))
+        with torch.inference_mode():
+            features = self.compute(padded)
         return {level: features[level].float() for level in self.key_levels}
 
-    def _pyramid(self, bottom_up: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    def compute(self, normalized: Tensor) -> dict[str, Tensor]:
+        """Run on a batch, with a gradient where one is wanted.
+
+        Args:
+            normalized: (N, 3, H, W), less the pixel mean, by the pixel deviation; sides padded to the FPN's multiple.
+
+        Returns:
+            The key levels and all that was computed on the way to them, (N, C, h, w), in the precision's own type.
+        """
+        with autocast(normalized.device, self.precision):
+            bottom_up = self.bottom_up(normalized.contiguous(memory_format=torch.channels_last))
+            return self._top_down(bottom_up)
+
+    def _top_down(self, bottom_up: Mapping[str, Tensor]) -> dict[str, Tensor]:
         # detectron2's FPN.forward, less what no key level needs.
-        features: dict[str, Tensor] = {}
+        features = dict(bottom_up)
         inner: Tensor | None = None
         for level, name in self._path:
             lateral = self.laterals[level](bottom_up[name])
@@ -96,12 +116,22 @@ class EdgeHalf(nn.Module):
                 lateral = lateral + F.interpolate(inner, scale_factor=2.0, mode="nearest")
                 if self._average:
                     lateral = lateral / 2
-            inner = lateral
+            inner = features[_inner(level)] = lateral
             if level in self.outputs:
                 features[level] = self.outputs[level](inner)
         if self.top_block is not None:
             (features["p6"],) = self.top_block(features[self.top_block.in_feature])
         return features
+
+
+def _output_levels(fpn: FPN) -> list[str]:
+    """The levels that the FPN makes itself, fine to coarse; its top block makes the others."""
+    return [level for level in fpn.output_shape() if f"fpn_output{level[1:]}" in dict(fpn.named_children())]
+
+
+def _inner(level: str) -> str:
+    """The name of a pyramid level before its output convolution."""
+    return f"inner{level[1:]}"
 
 
 class ServerHalf(nn.Module):
@@ -116,7 +146,11 @@ class ServerHalf(nn.Module):
         self._device = model.device
 
     def forward(
-        self, features: Mapping[str, Tensor], network_size: tuple[int, int], image_size: tuple[int, int]
+        self,
+        features: Mapping[str, Tensor],
+        network_size: tuple[int, int],
+        image_size: tuple[int, int],
+        roi_features: Mapping[str, Tensor] | None = None,
     ) -> Instances:
         """Detect on one picture's pyramid.
 
@@ -124,14 +158,20 @@ class ServerHalf(nn.Module):
             features: ``p2 … p6``, each (1, C, h, w).
             network_size: (height, width) of the network's input, before padding.
             image_size: (height, width) of the original picture, whose pixels the boxes are in.
+            roi_features: another pyramid of the same shapes, for the ROI heads alone; no server has one. It tells what
+                the RPN's part of a loss is.
 
         Returns:
             ``pred_boxes``, ``scores`` and ``pred_classes``, on the CPU.
         """
-        pyramid = {level: feature.to(self._device) for level, feature in features.items()}
+        pyramid = self._to_device(features)
+        roi_pyramid = pyramid if roi_features is None else self._to_device(roi_features)
         # RPN and ROI heads read the sizes alone.
         images = ImageList(torch.empty(1, 0, device=self._device), [network_size])
         with torch.inference_mode(), autocast(self._device, self.precision):
             proposals, _ = self.proposal_generator(images, pyramid)
-            (instances,), _ = self.roi_heads(images, pyramid, proposals)
+            (instances,), _ = self.roi_heads(images, roi_pyramid, proposals)
             return detector_postprocess(instances, *image_size).to("cpu")
+
+    def _to_device(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        return {level: feature.to(self._device) for level, feature in features.items()}

@@ -40,6 +40,11 @@ class Geometry:
         height, width = (_ceil_div(side, multiple) * multiple for side in self.network_size)
         return height, width
 
+    def cells(self, stride: int) -> tuple[int, int]:
+        """(height, width) of a feature map whose cells are `stride` pixels of the padded network input, rounded up."""
+        height, width = (_ceil_div(side, stride) for side in self.padded_size)
+        return height, width
+
     def level_shape(self, level: str) -> tuple[int, int, int]:
         """(channels, height, width) of a pyramid level, `"p2"` to `"p7"`.
 
@@ -51,9 +56,7 @@ class Geometry:
         """
         if level not in PYRAMID_LEVELS:
             raise InvalidField("level", "one of " + ", ".join(PYRAMID_LEVELS), repr(level))
-        stride = 2 ** int(level[1:])
-        height, width = (_ceil_div(side, stride) for side in self.padded_size)
-        return self.channels, height, width
+        return self.channels, *self.cells(2 ** int(level[1:]))
 
     def elements(self, levels: Iterable[str]) -> int:
         """Values in all of `levels` together."""

@@ -15,7 +15,7 @@ class Limits:
         max_side: height or width of the network input, in pixels; every level's size follows from it.
         max_chunks: chunks in a packet.
         max_extension_bytes: length of the extension area.
-        max_elements: values in one decoded level, channels x height x width.
+        max_elements: values in one decoded level or latent, channels x height x width.
     """
 
     max_packet_bytes: int = 128 << 20

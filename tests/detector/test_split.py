@@ -50,6 +50,8 @@ def test_every_key_level_set_gives_the_levels_of_the_whole_pyramid(
         (("p4",), {4, 5}, {4}),
         (("p6",), {5}, {5}),
         (("p2", "p6"), {2, 3, 4, 5}, {2, 5}),
+        (("inner3", "res2"), {3, 4, 5}, set()),
+        (("res4",), set(), set()),
     ],
 )
 def test_computes_only_what_the_key_levels_need(
@@ -73,6 +75,22 @@ def test_computes_only_what_the_key_levels_need(
     assert calls == {f"fpn_lateral{k}": 1 for k in laterals} | {f"fpn_output{k}": 1 for k in outputs}
 
 
+def test_inner_maps_and_stages_are_what_the_fpn_reads_and_sums(
+    network: GeneralizedRCNN, noise_input: torch.Tensor
+) -> None:
+    features = EdgeHalf(network, [*LEVELS, *(f"inner{k}" for k in range(2, 6)), *(f"res{k}" for k in range(2, 6))])(
+        noise_input
+    )
+    fpn = network.backbone
+    with torch.no_grad():
+        for k in range(2, 6):
+            inner = getattr(fpn, f"fpn_lateral{k}")(features[f"res{k}"])
+            if k < 5:
+                inner = inner + torch.nn.functional.interpolate(features[f"inner{k + 1}"], scale_factor=2.0)
+            torch.testing.assert_close(features[f"inner{k}"], inner)
+            torch.testing.assert_close(features[f"p{k}"], getattr(fpn, f"fpn_output{k}")(inner))
+
+
 def test_bf16_stays_near_fp32(network: GeneralizedRCNN, noise_input: torch.Tensor) -> None:
     exact = EdgeHalf(network, ["p3"])(noise_input)["p3"]
     rough = EdgeHalf(network, ["p3"], precision="bf16")(noise_input)["p3"]
@@ -81,7 +99,7 @@ def test_bf16_stays_near_fp32(network: GeneralizedRCNN, noise_input: torch.Tenso
     assert (exact - rough).square().mean() < 0.01 * exact.var()
 
 
-@pytest.mark.parametrize("levels", [["p7"], [], ["p3", "res2"]])
+@pytest.mark.parametrize("levels", [["p7"], [], ["p3", "res1"], ["inner6"]])
 def test_unknown_levels_are_refused(network: GeneralizedRCNN, levels: list[str]) -> None:
     with pytest.raises(ModelError, match="expected key levels among p2, p3, p4, p5, p6"):
         EdgeHalf(network, levels)

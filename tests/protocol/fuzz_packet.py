@@ -21,6 +21,7 @@ with atheris.instrument_imports(include=["protocol"]):
     from protocol.limits import Limits
     from protocol.packet import Packet
 
+from tests.protocol.golden import learned
 from tests.protocol.golden.make import GEOMETRY, LATENT_TABLES, MODEL_RANGES
 
 LIMITS = Limits(max_packet_bytes=1 << 16, max_elements=1 << 14)
@@ -33,6 +34,7 @@ def receive(data: bytes) -> None:
     except ProtocolError:
         return
     assert packet.serialize(LIMITS) == data
+    receive_latents(packet)
     geometry = replace(GEOMETRY, network_size=packet.network_size)
     for chunk in packet.chunks:
         try:
@@ -51,6 +53,16 @@ def receive(data: bytes) -> None:
         assert values.size <= LIMITS.max_elements
         assert values.dtype == np.float32
         assert np.isfinite(values).all()
+
+
+def receive_latents(packet: Packet) -> None:
+    """What is accepted is the one packet that holds these latents."""
+    geometry = replace(learned.GEOMETRY, network_size=packet.network_size)
+    try:
+        latents = learned.CODER.decode(packet.chunks, geometry, packet.quality, LIMITS)
+    except ProtocolError:
+        return
+    assert learned.CODER.encode(latents, packet.quality) == packet.chunks
 
 
 def mutate(data: bytes, max_size: int, seed: int) -> bytes:

@@ -125,27 +125,119 @@ def decode_histogram_and_stream(payload: bytes, count: int, bits: int) -> list[i
 
 def decode_ans(stream: bytes, count: int, counts: list[int]) -> list[int]:
     """`count` symbols of one table, whose counts sum to 2**16 or 2**24; the coder must end empty."""
-    scale = (1 << 24) // sum(counts)
-    first = [0]
-    for entry in counts:
-        first.append(first[-1] + entry * scale)
-    assert first[-1] == 1 << 24
-    cursor = Cursor(stream)
-    words = [cursor.uint(4) for _ in range(len(stream) // 4)]
-    state = 0
-    while state < 1 << 32 and words:
-        state = state << 32 | words.pop()
-    symbols = []
-    for _ in range(count):
-        slot = state & 0xFFFFFF
-        symbol = next(index for index in range(len(counts)) if first[index + 1] > slot)
-        state = (state >> 24) * (first[symbol + 1] - first[symbol]) + slot - first[symbol]
-        if state < 1 << 32 and words:
-            state = state << 32 | words.pop()
-        symbols.append(symbol)
-    assert state == 0xFFFFFF
-    assert not words
+    coder = AnsStream(stream)
+    symbols = coder.take(count, [entry * (1 << 24) // sum(counts) for entry in counts])
+    coder.finish()
     return symbols
+
+
+class AnsStream:
+    """An ANS stream, decoded group by group."""
+
+    def __init__(self, stream: bytes) -> None:
+        cursor = Cursor(stream)
+        self.words = [cursor.uint(4) for _ in range(len(stream) // 4)]
+        self.state = 0
+        self.refill()
+        self.refill()
+
+    def refill(self) -> None:
+        """Takes a word where the state has room for one."""
+        if self.state < 1 << 32 and self.words:
+            self.state = self.state << 32 | self.words.pop()
+
+    def take(self, count: int, counts: list[int]) -> list[int]:
+        """The next `count` symbols, of a table whose counts sum to 2**24."""
+        first = [0]
+        for entry in counts:
+            first.append(first[-1] + entry)
+        assert first[-1] == 1 << 24
+        symbols = []
+        for _ in range(count):
+            slot = self.state & 0xFFFFFF
+            symbol = next(index for index in range(len(counts)) if first[index + 1] > slot)
+            self.state = (self.state >> 24) * counts[symbol] + slot - first[symbol]
+            self.refill()
+            symbols.append(symbol)
+        return symbols
+
+    def finish(self) -> None:
+        """The coder must be empty."""
+        assert self.state == 0xFFFFFF
+        assert not self.words
+
+
+Position = tuple[int, int, int]
+
+
+@dataclass
+class LatentTables:
+    """The model of one latent: the arrays of the page as nested lists."""
+
+    stride: int
+    groups: list[int]
+    tables: list[list[int]]
+    bias: list[list[list[int]]]
+    kernels: list[list[list[list[list[int]]]]]
+    coarse: list[list[int]] | None
+
+
+def decode_latents(
+    payloads: list[bytes], models: list[LatentTables], padded_size: tuple[int, int], quality: int
+) -> list[dict[Position, int]]:
+    """The latents of a frame, each a dictionary from (c, i, j) to the symbol, in [c][i][j] order."""
+    latents: list[dict[Position, int]] = []
+    for payload, model in zip(payloads, models, strict=True):
+        height, width = (-(-side // model.stride) for side in padded_size)
+        if latents:
+            ratio = models[len(latents) - 1].stride // model.stride
+            coarser = {(c, i * ratio, j * ratio): symbol for (c, i, j), symbol in latents[-1].items()}
+        else:
+            ratio, coarser = 1, {}
+        stream = AnsStream(payload)
+        latent: dict[Position, int] = {}
+        for channels in ranges_of(model.groups):
+            for parity in (0, 1):
+                waiting: dict[int, list[Position]] = {}
+                for position in ((c, i, j) for c in channels for i in range(height) for j in range(width)):
+                    if sum(position[1:]) % 2 == parity:
+                        total = model.bias[quality - 1][parity][position[0]]
+                        total += context(model, channels, position, latent)
+                        total += coarse_context(model, position, coarser, ratio)
+                        table = max(0, min(total // 64, len(model.tables) - 1))
+                        waiting.setdefault(table, []).append(position)
+                for table, positions in sorted(waiting.items()):
+                    symbols = stream.take(len(positions), model.tables[table])
+                    latent |= zip(positions, (symbol - len(model.tables[0]) // 2 for symbol in symbols), strict=True)
+        stream.finish()
+        latents.append(dict(sorted(latent.items())))
+    return latents
+
+
+def ranges_of(groups: list[int]) -> list[range]:
+    """The channels of each channel group."""
+    return [range(sum(groups[:index]), sum(groups[: index + 1])) for index in range(len(groups))]
+
+
+def context(model: LatentTables, channels: range, position: Position, known: dict[Position, int]) -> int:
+    """What the symbols of the same latent add to a sum, as far as they are known before the pass."""
+    c, i, j = position
+    kernel = model.kernels[ranges_of(model.groups).index(channels)][c - channels.start]
+    return sum(
+        kernel[k][di][dj] * min(abs(known.get((k, i + di - 1, j + dj - 1), 0)), 15)
+        for k in range(channels.stop)
+        for di in range(3)
+        for dj in range(3)
+    )
+
+
+def coarse_context(model: LatentTables, position: Position, coarser: dict[Position, int], ratio: int) -> int:
+    """What the coarser latent adds to a sum; its positions are given in those of this latent."""
+    c, i, j = position
+    return sum(
+        weight * min(abs(coarser[k, i - i % ratio, j - j % ratio]), 15)
+        for k, weight in enumerate(model.coarse[c] if model.coarse else [])
+    )
 
 
 def reconstruct(symbols: list[int], ranges: list[tuple[int, int]]) -> list[float]:

@@ -14,18 +14,23 @@ from hypothesis import strategies as st
 from protocol.chunk import Chunk, Float, Quantization, Uniform, decode_level
 from protocol.errors import CorruptPayload, LimitExceeded, ProtocolError
 from protocol.geometry import Geometry
+from protocol.latent import LatentCoder
 from protocol.limits import DEFAULT_LIMITS, Limits
 from protocol.packet import Packet
 from protocol.wire import write_varint
-from tests.protocol.golden.make import GEOMETRY, MODEL_RANGES, PACKETS_ON_DISK
+from tests.protocol.golden import learned
+from tests.protocol.golden.make import GEOMETRY, MODEL_RANGES, PACKETS_ON_DISK, QUALITY
 
 NAMES = sorted(PACKETS_ON_DISK)
 ANY_BYTE = (0x00, 0x01, 0x02, 0x03, 0x10, 0x7F, 0x80, 0x81, 0xFE, 0xFF)
 
 
 def receive(data: bytes, limits: Limits = DEFAULT_LIMITS) -> list[np.ndarray]:
-    """As a server does: parse, derive the shapes, decode every pyramid level."""
+    """As a server does: parse, derive the shapes, decode every pyramid level, or the latents of the golden model."""
     packet = Packet.parse(data, limits)
+    if packet.codec == "learned":
+        geometry = replace(learned.GEOMETRY, network_size=packet.network_size)
+        return list(learned.CODER.decode(packet.chunks, geometry, packet.quality, limits))
     geometry = replace(GEOMETRY, network_size=packet.network_size)
     levels = []
     for chunk in packet.chunks:
@@ -198,6 +203,24 @@ def test_sizes_that_would_take_gigabytes() -> None:
         assert peak_bytes(attempt) < 100_000
         with pytest.raises(LimitExceeded, match="elements of p2"):
             attempt()
+
+
+def test_latents_that_would_take_gigabytes() -> None:
+    chunks = learned.CODER.encode(learned.LATENTS, QUALITY)
+    geometry = replace(learned.GEOMETRY, network_size=(65535, 65535))  # y2 would take 2 GiB
+    assert peak_bytes(lambda: learned.CODER.decode(chunks, geometry, QUALITY)) < 100_000
+
+
+def test_a_latent_takes_a_fixed_number_of_bytes_per_element() -> None:
+    """The worst honest case: the tables of zeros for every symbol, so that a few bytes stand for whole latents."""
+    tables = np.array([[1, (1 << 24) - 2, 1]], np.uint32)
+    coder = LatentCoder([replace(learned.model(0), tables=tables)])
+    geometry = Geometry(network_size=(1 << 14, 1 << 15), channels=1, size_divisibility=0)
+    (shape,) = coder.shapes(geometry)
+    (chunk,) = coder.encode([np.zeros(shape, np.int32)], QUALITY)
+    assert len(chunk.payload) < 100
+    longer = [replace(chunk, payload=chunk.payload + b"\1\0\0\0")]
+    assert peak_bytes(lambda: coder.decode(longer, geometry, QUALITY)) < 50 * np.prod(shape)
 
 
 def test_a_level_takes_a_fixed_number_of_bytes_per_element() -> None:

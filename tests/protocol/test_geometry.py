@@ -52,6 +52,12 @@ def test_each_level_halves_the_one_before(height: int, width: int, channels: int
         assert padded - side < max(divisibility, 1)
 
 
+def test_cells_cover_the_padded_size() -> None:
+    geometry = Geometry(network_size=(70, 41), channels=1, size_divisibility=0)
+    assert [geometry.cells(stride) for stride in (1, 3, 16, 70, 71)] == [(70, 41), (24, 14), (5, 3), (1, 1), (1, 1)]
+    assert Geometry(network_size=(70, 41), channels=1, size_divisibility=32).cells(24) == (4, 3)
+
+
 @pytest.mark.parametrize("level", ["p1", "p8", "y0", "", "P3"])
 def test_other_levels_have_no_shape(level: str) -> None:
     with pytest.raises(InvalidField, match="one of p2, p3"):

@@ -1,5 +1,7 @@
 """The committed packets: their bytes do not change, and two decoders read the same out of them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import zstandard
@@ -10,16 +12,19 @@ from protocol.chunk import Chunk, Uniform, decode_level
 from protocol.packet import Packet
 from protocol.quantization import Ranges, dequantize, quantize
 from tests.protocol import integer_decoder
+from tests.protocol.golden import learned
 from tests.protocol.golden.make import (
     FOLDER,
     GEOMETRY,
     LATENT_TABLES,
     MODEL_RANGES,
+    QUALITY,
     latent_symbols,
     level_values,
     packets,
     path_of,
 )
+from tests.protocol.latent_models import plain
 
 PACKETS = packets()
 
@@ -53,6 +58,26 @@ def test_the_decoder_reads_the_same_packet(name: str) -> None:
             assert np.array_equal(decoded, expected_values(chunk))
 
 
+def test_the_latents_of_the_learned_packet() -> None:
+    packet = Packet.parse(path_of("learned").read_bytes())
+    geometry = replace(learned.GEOMETRY, network_size=packet.network_size)
+    decoded = learned.CODER.decode(packet.chunks, geometry, packet.quality)
+    assert all(map(np.array_equal, decoded, learned.LATENTS))
+    payloads = [chunk.payload for chunk in packet.chunks]
+    models = [plain(learned.model(index)) for index in range(len(payloads))]
+    independent = integer_decoder.decode_latents(payloads, models, packet.network_size, packet.quality)
+    for latent, expected in zip(independent, learned.LATENTS, strict=True):
+        assert list(latent.values()) == expected.reshape(-1).tolist()
+
+
+def test_the_learned_packet_shows_the_context_model() -> None:
+    """It needs most tables of every latent, activities beyond the largest, and a coarser latent that is cut off."""
+    chosen = learned.CODER.indices(learned.LATENTS, QUALITY)
+    assert all(len(np.unique(indices)) >= count - 2 for indices, count in zip(chosen, learned.TABLES, strict=True))
+    assert np.abs(learned.LATENTS[0]).max() > 15
+    assert all(latent.shape[1] % 2 or latent.shape[2] % 2 for latent in learned.LATENTS)
+
+
 def expected_values(chunk: Chunk) -> NDArray[np.float32]:
     """What a level comes back as, without its coder; the independent decoder holds the quantizer."""
     values = level_values(chunk.level)
@@ -75,7 +100,7 @@ def test_an_independent_decoder_agrees(name: str) -> None:
             shape = GEOMETRY.level_shape(level.name)
             values = decode_level(chunk, shape, model_ranges=model_ranges(chunk.quantization))
             assert independent_values(level, values.size) == values.reshape(-1).tolist()
-        else:
+        elif name == "latent-ans":
             index = int(level.name[1:])
             table, symbols = LATENT_TABLES[index], latent_symbols(index).tolist()
             assert integer_decoder.decode_ans(level.payload, 24, table.counts.tolist()) == symbols

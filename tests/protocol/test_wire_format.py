@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 from protocol import ans, errors
 from protocol.limits import Limits
 from tests.protocol.golden.make import path_of
+from tests.protocol.integer_decoder import AnsStream
+from tests.protocol.latent_models import Case, cases, plain
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "wire-format.md").read_text(encoding="utf-8")
 
@@ -50,6 +52,21 @@ def test_the_specified_decoder_requires_an_empty_end(specified: dict[str, object
     for count in (2, 4):
         with pytest.raises(ValueError, match="does not end empty"):
             specified["decode"](words, [(count, [1 << 23, 1 << 23])])
+
+
+@given(cases(max_cells=4))
+def test_the_specified_latents_are_those_that_are_coded(specified: dict[str, object], case: Case) -> None:
+    coarser, ratio = None, 1
+    chunks = case.coder.encode(case.latents, case.quality)
+    for index, (chunk, latent) in enumerate(zip(chunks, case.latents, strict=True)):
+        stream = AnsStream(chunk.payload)
+        if index:
+            ratio = case.models[index - 1].stride // case.models[index].stride
+        coarser = specified["decode_latent"](
+            stream.take, plain(case.models[index]), *latent.shape[1:], case.quality, coarser, ratio
+        )
+        assert coarser == latent.tolist()
+        stream.finish()
 
 
 def test_the_example_is_the_golden_packet() -> None:

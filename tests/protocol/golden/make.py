@@ -1,4 +1,4 @@
-"""The golden packets: one for every quantization scheme with every coder that goes with it.
+"""The golden packets: one for every quantization scheme with every coder that goes with it, and one of a learned model.
 
     python -m tests.protocol.golden.make
 
@@ -7,6 +7,7 @@ and a format that changes them is a new version with packets of its own. All dat
 file is all that it takes to know what they hold.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,10 @@ from protocol.chunk import Chunk, Float, Latent, Quantization, Uniform, encode_l
 from protocol.geometry import Geometry
 from protocol.packet import Extension, Packet
 from protocol.quantization import Ranges
+from tests.protocol.golden import learned
 
 FOLDER = Path(__file__).parent
+QUALITY = 3
 GEOMETRY = Geometry(network_size=(30, 48), channels=2, size_divisibility=32)
 MODEL_RANGES = {bits: Ranges(np.float32([-2, -1.5]), np.float32([4, 3]) / (1 << bits), bits) for bits in (2, 3)}
 SENT_RANGES = {bits: Ranges(np.float32([-1.75, -1]), np.float32([3.5, 2]) / (1 << bits), bits) for bits in (2, 5)}
@@ -61,6 +64,9 @@ def packets() -> dict[str, Packet]:
         for index, table in enumerate(LATENT_TABLES)
     )
     made["latent-ans"] = _packet("learned", tuple(latents))
+    made["learned"] = replace(
+        _packet("learned", learned.CODER.encode(learned.LATENTS, QUALITY)), network_size=learned.GEOMETRY.network_size
+    )
     mixed = (
         encode_level("p2", level_values("p2"), Uniform(2), "ans", MODEL_RANGES[2]),
         encode_level("p5", level_values("p5"), Uniform(3), "store", MODEL_RANGES[3]),
@@ -79,7 +85,7 @@ def packets() -> dict[str, Packet]:
 def _packet(codec: str, chunks: tuple[Chunk, ...], extensions: tuple[Extension, ...] = ()) -> Packet:
     return Packet(
         codec=codec,
-        quality=3,
+        quality=QUALITY,
         fingerprint=bytes.fromhex("0123456789abcdef"),
         stream_id=0x1122334455667788,
         frame_id=42,

@@ -1,0 +1,127 @@
+from itertools import accumulate
+
+import numpy as np
+import pytest
+from hypothesis import given
+from numpy.typing import NDArray
+
+from protocol.context import Context
+from protocol.latent import LatentCoder, LatentModel
+from tests.protocol.latent_models import Case, cases
+
+KERNELS = (np.ones((2, 2, 3, 3), np.int8), np.ones((1, 3, 3, 3), np.int8))
+BIAS = np.zeros((4, 2, 3), np.int32)
+
+
+def indices_in_int64(
+    model: LatentModel, latent: NDArray[np.int32], quality: int, coarser: NDArray[np.int32] | None, ratio: int
+) -> NDArray[np.int64]:
+    """The definition of docs/wire-format.md, for all positions at once and without floats."""
+    _, height, width = latent.shape
+    activities = np.minimum(np.abs(latent.astype(np.int64)), 15)
+    row, column = np.indices((height, width))
+    even = (row + column) % 2 == 0
+    chosen = []
+    for size, end, kernel in zip(model.groups, accumulate(model.groups), model.kernels, strict=True):
+        of_pass = []
+        for number in range(2):
+            known = activities[:end].copy()
+            known[end - size :] *= even * number
+            around = np.pad(known, ((0, 0), (1, 1), (1, 1)))
+            windows = np.lib.stride_tricks.sliding_window_view(around, (3, 3), axis=(1, 2))
+            total = np.einsum("ckyx,kijyx->cij", kernel.astype(np.int64), windows)
+            total += model.bias[quality - 1, number, end - size : end, None, None]
+            if coarser is not None:
+                covering = np.minimum(np.abs(coarser.astype(np.int64)), 15)[:, row // ratio, column // ratio]
+                total += np.einsum("ck,kij->cij", model.coarse[end - size : end].astype(np.int64), covering)
+            of_pass.append(np.clip(np.floor_divide(total, 64), 0, len(model.tables) - 1))
+        chosen.append(np.where(even, *of_pass))
+    return np.concatenate(chosen)
+
+
+@given(cases())
+def test_indices_are_those_of_integer_arithmetic(case: Case) -> None:
+    chosen = case.coder.indices(case.latents, case.quality)
+    for level, (model, latent, indices) in enumerate(zip(case.models, case.latents, chosen, strict=True)):
+        coarser = case.latents[level - 1] if level else None
+        ratio = case.models[level - 1].stride // model.stride
+        assert indices.dtype == np.uint8
+        assert np.array_equal(indices, indices_in_int64(model, latent, case.quality, coarser, ratio))
+
+
+def model_at_the_bound(excess: int) -> LatentModel:
+    """Sums of 490 channels with the largest weights, which the bias brings back to a small total.
+
+    |bias| + 15 * sum |weights| is 2**24 - 1 + `excess`.
+    """
+    kernel = np.full((1, 491, 3, 3), 127, np.int8)
+    kernel[0, 490, :] = 0
+    weights = int(kernel.sum(dtype=np.int64))
+    bias = np.zeros((1, 2, 491), np.int32)
+    bias[:, :, 490] = 15 * weights - (2**24 - 1 + excess)
+    tables = np.ones((256, 31), np.uint32)
+    tables[:, 15] += 2**24 - 31
+    return LatentModel(
+        stride=1,
+        groups=(490, 1),
+        tables=tables,
+        bias=bias,
+        kernels=(np.zeros((490, 490, 3, 3), np.int8), kernel),
+        coarse=None,
+    )
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_sums_just_below_the_bound_are_exact(seed: int) -> None:
+    """Sums of float32 stay exact on their way over 15 * 127 * 9 * 490, about 2**23."""
+    random = np.random.default_rng(seed)
+    latent = np.full((491, 3, 3), 15, np.int32)
+    latent.reshape(-1)[random.choice(490 * 9, 15, replace=False)] = random.integers(5, 11, 15)
+    model = model_at_the_bound(0)
+    (indices,) = LatentCoder([model]).indices([latent], 1)
+    assert np.array_equal(indices, indices_in_int64(model, latent, 1, None, 1))
+    assert 0 < indices[490, 1, 1] < 255
+
+
+def test_sums_that_could_round_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"context sums of channel 490: .* below 2\*\*24, found 16777216"):
+        model_at_the_bound(1)
+
+
+def test_a_pass_is_not_read_before_it_is_done() -> None:
+    """A decoder's latent holds anything where it is not decoded yet."""
+    context = Context((2, 1), BIAS, KERNELS, None, 256)
+    latent = np.arange(3 * 5 * 4, dtype=np.int32).reshape(3, 5, 4)
+    decoded = np.full_like(latent, -99)
+    passes = zip(context.passes(latent, 2, None, 1), context.passes(decoded, 2, None, 1), strict=True)
+    for (where, expected), (same, indices) in passes:
+        assert np.array_equal(indices, expected)
+        assert indices.shape == latent[where].shape
+        decoded[same] = latent[where]
+    assert np.array_equal(decoded, latent)
+
+
+@pytest.mark.parametrize(
+    ("changed", "fault"),
+    [
+        ({"groups": ()}, "channel groups: expected one or more"),
+        ({"groups": (2, 0)}, "channel groups: expected one or more of at least 1 channel"),
+        ({"groups": (3,)}, r"found \(3,\) and 2 kernels"),
+        ({"groups": (1, 2)}, r"kernel of channel group 0: expected int8 of shape \(1, 1, 3, 3\), found int8 .*2, 2, 3"),
+        ({"kernels": (KERNELS[0], KERNELS[1].astype(int))}, "kernel of channel group 1: expected int8 .* found int64"),
+        ({"bias": BIAS[:0]}, r"bias: expected int32 of shape \(1, 2, 3\), found int32 of shape \(0, 2, 3\)"),
+        ({"bias": np.int32(4)}, r"bias: expected int32 of shape \(1, 2, 3\), found int32 of shape \(\)"),
+        ({"bias": BIAS.astype(np.float32)}, "bias: expected int32 .* found float32"),
+        ({"bias": BIAS[:, :, :2]}, r"bias: expected int32 of shape \(4, 2, 3\)"),
+        ({"coarse": np.ones((2, 5), np.int8)}, r"coarse weights: expected int8 of shape \(3, 5\)"),
+        ({"coarse": np.int8(1)}, r"coarse weights: expected int8 of shape \(3, 1\)"),
+        ({"coarse": np.ones((3, 5), np.uint8)}, "coarse weights: expected int8 .* found uint8"),
+        ({"bias": np.full_like(BIAS, -(2**31))}, "context sums of channel 2: .* found 2147484053"),
+        ({"bias": BIAS + (2**24 - 15 * 27), "coarse": np.zeros((3, 1), np.int8)}, "channel 2: .* found 16777216"),
+        ({"bias": BIAS + (2**24 - 15 * 28), "coarse": -np.ones((3, 1), np.int8)}, "channel 2: .* found 16777216"),
+    ],
+)
+def test_no_context_model(changed: dict[str, object], fault: str) -> None:
+    arguments = {"groups": (2, 1), "bias": BIAS, "kernels": KERNELS, "coarse": None, "table_count": 4}
+    with pytest.raises(ValueError, match=fault):
+        Context(**arguments | changed)
