@@ -13,6 +13,8 @@ import numpy as np
 from pycocotools.cocoeval import COCOeval
 
 RESAMPLES, SEED, CONFIDENCE = 200, 0, 0.95
+AREAS = ("AP", "APs", "APm", "APl")
+"""What is resampled, in the order of ``COCOeval``'s areas: all, small, medium, large."""
 
 
 def draw_weights(pictures: int) -> np.ndarray:
@@ -22,26 +24,29 @@ def draw_weights(pictures: int) -> np.ndarray:
 
 
 def confidence_interval(differences: np.ndarray) -> tuple[float, float]:
-    """The central interval that holds :data:`CONFIDENCE` of the resamples; NaN ones are left out."""
+    """The central interval that holds :data:`CONFIDENCE` of the resamples; NaN ones are left out, unless all are."""
     tail = (1 - CONFIDENCE) / 2
+    if np.isnan(differences).all():
+        return float("nan"), float("nan")
     low, high = np.nanquantile(differences, [tail, 1 - tail])
     return float(low), float(high)
 
 
-def weighted_ap(evaluation: COCOeval, weights: np.ndarray) -> np.ndarray:
-    """AP over all areas, as ``COCOeval.accumulate`` computes it, with every picture counted so many times.
+def weighted_ap(evaluation: COCOeval, weights: np.ndarray, area: str = "AP") -> np.ndarray:
+    """AP, as ``COCOeval.accumulate`` computes it, with every picture counted so many times.
 
     Args:
         evaluation: after ``evaluate()``.
         weights: (resamples, pictures) integers, pictures in the order of ``params.imgIds``.
+        area: one of :data:`AREAS`.
 
     Returns:
-        (resamples,) AP in points, 0 to 100; NaN where no picture of a resample has an annotation.
+        (resamples,) AP in points, 0 to 100; NaN where no picture of a resample has an annotation of that area.
     """
     levels = np.asarray(evaluation.params.recThrs)
     total = np.zeros(len(weights))
     categories = np.zeros(len(weights), np.int64)
-    for category in _categories(evaluation):
+    for category in _categories(evaluation, AREAS.index(area)):
         truths = weights @ category.truths
         present = truths > 0  # as pycocotools, which leaves a category without annotations out of the mean
         total[present] += _category_ap(category, weights[present], truths[present], levels)
@@ -61,14 +66,14 @@ class _Category:
     hits: np.ndarray
     """(IoU thresholds, D): matched with an annotation that counts."""
     ignored: np.ndarray
-    """(IoU thresholds, D): matched with one that does not, such as a crowd."""
+    """(IoU thresholds, D): matched with one that does not, such as a crowd, or with none and of another area."""
 
 
-def _categories(evaluation: COCOeval) -> Iterator[_Category]:
+def _categories(evaluation: COCOeval, area: int) -> Iterator[_Category]:
     params = evaluation.params
     pictures, areas, most = len(params.imgIds), len(params.areaRng), params.maxDets[-1]
     for index in range(len(params.catIds)):
-        begin = index * areas * pictures  # area 0 is all
+        begin = (index * areas + area) * pictures
         entries = [(p, e) for p, e in enumerate(evaluation.evalImgs[begin : begin + pictures]) if e is not None]
         truths = np.zeros(pictures, np.int64)
         for picture, entry in entries:

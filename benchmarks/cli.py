@@ -3,35 +3,31 @@
 from __future__ import annotations
 
 import json
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated
 
 import typer
-from rich.console import Console
 
 from detector import BUNDLED
 
-# torch and detectron2 take seconds to import: what needs them is imported where it is used, so that --help and a
-# mistyped option need not wait for them.
-if TYPE_CHECKING:
-    from .result import RateResult
+from .levels.cli import LEVELS_HELP, TakesSeveralFactors, levels
+from .options import (
+    CACHE,
+    Annotations,
+    Cache,
+    Detector,
+    Images,
+    Limit,
+    Precision,
+    Weights,
+    Workers,
+    console,
+    open_session,
+    user_errors,
+    write_files,
+)
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
-USAGE, INTERRUPTED = 2, 130
-"""Exit codes: something the user can mend; Ctrl-C, as a shell gives it."""
-_FILE_WIDTH = 120
-"""Columns of the tables where they are written, not shown."""
-
-_Detector = Annotated[
-    str, typer.Option(metavar="NAME|DIR|CONFIG", help="A published model, or with --weights a detectron2 config.")
-]
-_Weights = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="The weights of a config: .safetensors, .pth or a zoo .pkl.")
-]
 
 _RATE_HELP = """AP against bytes: split inference with every codec setting, and the picture sent as JPEG, WebP and AVIF.
 
@@ -45,10 +41,6 @@ The full comparison, and a quick one of two settings on 50 pictures:
 """
 
 
-# As the XDG base directory specification has it.
-_CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "keyfpn" / "bench"
-
-
 @app.callback()
 def keyfpn_bench() -> None:
     """Measure what split inference costs and is worth, beside sending the picture."""
@@ -56,11 +48,11 @@ def keyfpn_bench() -> None:
 
 @app.command(help=_RATE_HELP)
 def rate(
-    images: Annotated[Path, typer.Option(help="Folder of the pictures.")],
-    annotations: Annotated[Path, typer.Option(help="Their boxes, in COCO's JSON.")],
+    images: Images,
+    annotations: Annotations,
     out: Annotated[Path, typer.Option(help="Folder for rate.json, rate.md and rate.png.")],
-    detector: _Detector = BUNDLED,
-    weights: _Weights = None,
+    detector: Detector = BUNDLED,
+    weights: Weights = None,
     codec: Annotated[
         list[str] | None,
         typer.Option(help="Codec settings of a split row; repeatable.  [default: raw and interpolate, fp32 to int2]"),
@@ -69,45 +61,37 @@ def rate(
         list[str] | None,
         typer.Option(help="Size at which pictures are sent: network, 0.75 or 0.5; repeatable.  [default: all three]"),
     ] = None,
-    limit: Annotated[int | None, typer.Option(min=1, help="Take the first so many pictures, by id.")] = None,
-    precision: Annotated[
-        Literal["bf16", "fp32"], typer.Option(help="Of the detector's convolutions, in every row.")
-    ] = "bf16",
-    workers: Annotated[int | None, typer.Option(min=1, help="Processes.  [default: one per CPU]")] = None,
-    cache: Annotated[
-        Path,
-        typer.Option(
-            help="Where measurements and features are kept.", show_default="keyfpn/bench in the user's cache folder"
-        ),
-    ] = _CACHE,
+    limit: Limit = None,
+    precision: Precision = "bf16",
+    workers: Workers = None,
+    cache: Cache = CACHE,
     as_json: Annotated[bool, typer.Option("--json", help="Print rate.json instead of tables.")] = False,
 ) -> None:
     """Run the rate-AP benchmark."""
-    with _user_errors():
+    with user_errors():
         from .anchors import SIZES
-        from .rate import RateBenchmark
+        from .plot import draw_plot
+        from .rate import run_rate
+        from .report import print_report, to_markdown
         from .rows import DEFAULT_CODECS
 
-        result = RateBenchmark(
-            images=images,
-            annotations=annotations,
-            limit=limit,
-            detector=detector,
-            weights=weights,
-            precision=precision,
-            codecs=codec or DEFAULT_CODECS,
-            sizes=size or tuple(SIZES),
-            cache=cache,
-            workers=workers or os.cpu_count() or 1,
-            console=Console(stderr=True),
-        ).run()
-        _write(result, out)
+        session = open_session(images, annotations, detector, weights, limit, precision, workers, cache)
+        result = run_rate(session, codec or DEFAULT_CODECS, size or tuple(SIZES))
+        write_files(
+            out,
+            {
+                "rate.json": result.to_json().encode(),
+                "rate.md": to_markdown(result).encode(),
+                "rate.png": draw_plot(result),
+            },
+        )
     if as_json:
         print(result.to_json(), end="")
         return
-    from .report import print_report
+    print_report(result, console())
 
-    print_report(result, Console(width=None if sys.stdout.isatty() else _FILE_WIDTH))
+
+app.command(help=LEVELS_HELP, cls=TakesSeveralFactors)(levels)
 
 
 _SPLIT_HELP = """Check that the two halves are the detector, and time what the edge saves.
@@ -123,13 +107,13 @@ the edge's half is timed, for several sets of key levels, in turns with backbone
 @app.command(help=_SPLIT_HELP)
 def split(
     images: Annotated[Path, typer.Option(help="Folder of the pictures.")],
-    detector: _Detector = BUNDLED,
-    weights: _Weights = None,
+    detector: Detector = BUNDLED,
+    weights: Weights = None,
     limit: Annotated[int, typer.Option(min=2, help="Take the first so many pictures, by name.")] = 50,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
     """Run the split benchmark."""
-    with _user_errors():
+    with user_errors():
         from detector.model import open_detector
         from detector.pictures import find_pictures
 
@@ -143,42 +127,7 @@ def split(
         return
     from .report import print_split
 
-    print_split(difference, times, Console(width=None if sys.stdout.isatty() else _FILE_WIDTH))
-
-
-def _write(result: RateResult, out: Path) -> None:
-    from detector.files import whole_file
-
-    from .plot import draw_plot
-    from .report import to_markdown
-
-    out.mkdir(parents=True, exist_ok=True)
-    contents = {
-        "rate.json": result.to_json().encode(),
-        "rate.md": to_markdown(result).encode(),
-        "rate.png": draw_plot(result),
-    }
-    for name, content in contents.items():
-        with whole_file(out / name) as file:
-            file.write_bytes(content)
-
-
-@contextmanager
-def _user_errors() -> Iterator[None]:
-    """Turn what a user can mend into one line and exit code 2."""
-    from detector.errors import ModelError, PictureError
-    from protocol.errors import ConfigurationError, ProtocolError
-
-    from .errors import BenchmarkError
-
-    try:
-        yield
-    except (ModelError, PictureError, ConfigurationError, ProtocolError, BenchmarkError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(USAGE) from error
-    except KeyboardInterrupt:
-        typer.echo("interrupted: what was measured is kept, and the same command goes on from here", err=True)
-        raise typer.Exit(INTERRUPTED) from None
+    print_split(difference, times, console())
 
 
 def main() -> None:

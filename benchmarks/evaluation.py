@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,7 +12,7 @@ import numpy as np
 
 from detector.coco import CocoData, Metrics, as_ground_truth, match, summarize
 
-from .bootstrap import confidence_interval, draw_weights, weighted_ap
+from .bootstrap import AREAS, confidence_interval, draw_weights, weighted_ap
 from .store import Measurement, Store
 
 AGREEMENT_SCORE = 0.3
@@ -28,9 +28,8 @@ class Figures:
     metrics: Metrics
     agreement: float
     """AP, in points, against the unsplit detector's own boxes."""
-    dap_low: float
-    dap_high: float
-    """The interval of the AP difference to the unsplit detector, in points."""
+    intervals: Mapping[str, tuple[float, float]]
+    """Of AP, APs, APm and APl: the interval of the difference to the unsplit detector, in points."""
 
 
 class Evaluator:
@@ -52,13 +51,14 @@ class Evaluator:
         """The figures of one row, whose measurements are of all pictures."""
         results = self._results(measurements)
         evaluation = self._data.match(results)
-        low, high = confidence_interval(weighted_ap(evaluation, self._weights) - self._unsplit_ap)
         return Figures(
             bytes=float(np.mean([measurement.bytes for measurement in measurements])),
             metrics=summarize(evaluation),
             agreement=summarize(match(self._unsplit_boxes, results, self._data.image_ids)).AP,
-            dap_low=low,
-            dap_high=high,
+            intervals={
+                name: confidence_interval(weighted_ap(evaluation, self._weights, name) - unsplit)
+                for name, unsplit in self._unsplit_ap.items()
+            },
         )
 
     @cached_property
@@ -66,8 +66,9 @@ class Evaluator:
         return draw_weights(len(self._data.pictures))
 
     @cached_property
-    def _unsplit_ap(self) -> np.ndarray:
-        return weighted_ap(self._data.match(self._results(self._unsplit)), self._weights)
+    def _unsplit_ap(self) -> dict[str, np.ndarray]:
+        evaluation = self._data.match(self._results(self._unsplit))
+        return {name: weighted_ap(evaluation, self._weights, name) for name in AREAS}
 
     @cached_property
     def _unsplit_boxes(self) -> Any:

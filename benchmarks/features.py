@@ -42,11 +42,12 @@ class FeatureCache:
         path = self._path(picture)
         return path.is_file() and path.stat().st_size == self.file_bytes(geometry)
 
-    def reserve(self, pictures: Sequence[tuple[int, Geometry]]) -> int:
+    def reserve(self, pictures: Sequence[tuple[int, Geometry]], promised: int = 0) -> int:
         """Find out what the features still missing take, and that the disk has as much.
 
         Args:
             pictures: id and geometry of each.
+            promised: bytes that something else will write to the same disk.
 
         Returns:
             Bytes still to be written.
@@ -57,10 +58,11 @@ class FeatureCache:
         missing = sum(self.file_bytes(geometry) for id, geometry in pictures if not self.has(id, geometry))
         self._folder.mkdir(parents=True, exist_ok=True)
         free = shutil.disk_usage(self._folder).free
-        if missing > free:
+        if missing + promised > free:
             raise BenchmarkError(
                 f"{self._folder}: the features of {len(pictures)} pictures need {missing / 1e9:.2f} GB more, the disk "
-                f"has {free / 1e9:.2f} GB free; take fewer pictures (--limit), or another disk (--cache)"
+                f"has {max(0, free - promised) / 1e9:.2f} GB free; take fewer pictures (--limit), or another disk "
+                "(--cache)"
             )
         return missing
 
@@ -70,6 +72,7 @@ class FeatureCache:
         Raises:
             ValueError: values that the stored type does not hold exactly.
         """
+        self._folder.mkdir(parents=True, exist_ok=True)
         with whole_file(self._path(picture)) as temporary, temporary.open("wb") as file:
             for level in STORED_LEVELS:
                 stored = features[level].to("cpu", self._dtype).contiguous()

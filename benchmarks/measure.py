@@ -37,12 +37,8 @@ class Source:
     detector: str
     weights: Path | None
     precision: Precision
-    features: Path | None
-    """The folder of the feature cache; None keeps no features."""
-
-    def open_model(self) -> DetectorModel:
-        """Raises ModelError as :func:`open_detector` does."""
-        return open_detector(self.detector, self.weights)
+    features: Path
+    """The folder of the feature cache."""
 
 
 class Measurer:
@@ -54,9 +50,9 @@ class Measurer:
         Raises:
             ModelError: there is no such detector.
         """
-        self.model = source.open_model()
+        self.model = open_detector(source.detector, source.weights)
         self.preprocessor = Preprocessor(self.model.cfg)
-        self.cache = FeatureCache(source.features, source.precision) if source.features else None
+        self.cache = FeatureCache(source.features, source.precision)
         network = self.model.build()
         self._edge = EdgeHalf(network, LEVELS, precision=source.precision)
         self._server = ServerHalf(network, precision=source.precision)
@@ -77,11 +73,22 @@ class Measurer:
         elif isinstance(row.how, Anchor):
             data = row.how.encode(row.how.shrink(view.original, view.network_size))
             sent, features = len(data), self.backbone(receive(data, view.network_size))
-        else:
+        elif isinstance(row.how, CodecSettings):
             data = self._send(view, row.how)
             sent, features = len(data), self._rebuild(data)
-        instances = self._server(features, view.network_size, view.image_size)
+        else:
+            sent, features = row.how(view.features, view.geometry)
+        roi_features = view.features if row.scope == "rpn" else None
+        instances = self._server(features, view.network_size, view.image_size, roi_features)
         return Measurement(row.key, view.picture.id, sent, Detections.from_instances(instances))
+
+    def features(self, picture: Picture) -> dict[str, Tensor]:
+        """``p2 … p6`` of a picture, from the cache where they are there; the cache has them then.
+
+        Raises:
+            PictureError: the file is no picture.
+        """
+        return _View(self, picture).features
 
     def backbone(self, picture: np.ndarray) -> dict[str, Tensor]:
         """``p2 … p6`` of a picture of network size, (H, W, 3) uint8 RGB."""
@@ -119,6 +126,7 @@ class _View:
         self.picture = picture
         self.image_size = picture_size(picture.path)
         self.network_size = measurer.preprocessor.network_size(self.image_size)
+        self.geometry = measurer.model.geometry(self.network_size)
 
     @cached_property
     def original(self) -> np.ndarray:
@@ -127,12 +135,11 @@ class _View:
     @cached_property
     def features(self) -> dict[str, Tensor]:
         """What the unsplit detector's backbone makes of the original."""
-        cache, geometry = self._measurer.cache, self._measurer.model.geometry(self.network_size)
-        if cache and cache.has(self.picture.id, geometry):
-            return cache.read(self.picture.id, geometry)
+        cache = self._measurer.cache
+        if cache.has(self.picture.id, self.geometry):
+            return cache.read(self.picture.id, self.geometry)
         features = self._measurer.backbone(self._measurer.preprocessor.resize(self.original))
-        if cache:
-            cache.write(self.picture.id, features)
+        cache.write(self.picture.id, features)
         return features
 
 
@@ -158,3 +165,8 @@ def set_up(source: Source) -> None:
 def measure(picture: Picture, rows: Sequence[Row]) -> list[Measurement]:
     """:meth:`Measurer.measure` in a worker process."""
     return _measurer.measure(picture, rows)
+
+
+def features(picture: Picture) -> dict[str, Tensor]:
+    """:meth:`Measurer.features` in a worker process."""
+    return _measurer.features(picture)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table as RichTable
 
 from .bootstrap import CONFIDENCE, RESAMPLES
 from .curves import BdRate
 from .evaluation import AGREEMENT_SCORE, Figures
 from .result import DROPS, STUDY_XFOLD, RateResult
-from .rows import Row
+from .rows import RateRow
 from .split import Difference, EdgeTime
+from .tables import Table, ap, interval, print_tables, signed, xfold
 
 _METHOD = f"""## How to read this
 
@@ -26,36 +23,13 @@ _METHOD = f"""## How to read this
   share of the network size, and scaled up by the server. JPEG is optimized and progressive, WebP has method 6, AVIF
   speed 4. `original` is the file as it is; the detector that reads it is the unsplit one.
 * **Lower envelope** of a family: its rows that no other of its rows beats or equals in both bytes and AP, over all
-  sizes and subsamplings. Rates at a drop lie on it, linear in the logarithm of bytes; BD-rates (pchip) compare two of
-  them, and need four points on each and an AP range that both cover.
+  sizes and subsamplings. Rates at a drop lie on it, linear in the logarithm of bytes, or on the line of one size where
+  that needs fewer bytes; BD-rates (pchip) compare two envelopes, and need four points on each and an AP range that both
+  cover.
 * **dAP**: the {100 * CONFIDENCE:.0f} % interval of the AP difference to the unsplit detector, by a paired bootstrap
   over pictures ({RESAMPLES} resamples).
 * **agree**: AP against the unsplit detector's own boxes of score {AGREEMENT_SCORE} or more in place of the annotations.
 """
-
-
-@dataclass(frozen=True)
-class Table:
-    """A title, the columns' names and rows of text; the first column is words, the others are numbers."""
-
-    title: str
-    columns: Sequence[str]
-    rows: Sequence[Sequence[str]]
-
-    def to_rich(self) -> RichTable:
-        """For a terminal, without the title."""
-        table = RichTable(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
-        for index, column in enumerate(self.columns):
-            table.add_column(column, justify="right" if index else "left", overflow="fold", no_wrap=not index)
-        for row in self.rows:
-            table.add_row(*row)
-        return table
-
-    def to_markdown(self) -> str:
-        """GitHub's dialect."""
-        rule = [":--", *["--:"] * (len(self.columns) - 1)]
-        lines = [self.columns, rule, *self.rows]
-        return f"## {self.title}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
 
 
 def print_split(difference: Difference, times: Sequence[EdgeTime], console: Console) -> None:
@@ -73,10 +47,7 @@ def print_split(difference: Difference, times: Sequence[EdgeTime], console: Cons
 def print_report(result: RateResult, console: Console) -> None:
     """Print summary and tables."""
     console.print(summary(result), highlight=False)
-    for table in tables(result):
-        console.print()
-        console.print(table.title, style="bold")
-        console.print(table.to_rich())
+    print_tables(tables(result), console)
 
 
 def to_markdown(result: RateResult) -> str:
@@ -90,8 +61,8 @@ def summary(result: RateResult) -> str:
     cfg, unsplit = result.model.cfg.INPUT, result.figures[0].metrics
     return (
         f"{result.pictures} pictures, short side {cfg.MIN_SIZE_TEST} (long side at most {cfg.MAX_SIZE_TEST}), "
-        f"{result.precision}. The unsplit detector has {unsplit.AP:.2f} AP (AP50 {_ap(unsplit.AP50)}, small "
-        f"{_ap(unsplit.APs)}, medium {_ap(unsplit.APm)}, large {_ap(unsplit.APl)}); its p2 to p6 as float32 take "
+        f"{result.precision}. The unsplit detector has {unsplit.AP:.2f} AP (AP50 {ap(unsplit.AP50)}, small "
+        f"{ap(unsplit.APs)}, medium {ap(unsplit.APm)}, large {ap(unsplit.APl)}); its p2 to p6 as float32 take "
         f"{result.raw_bytes:,.0f} bytes per picture, which is 1x. Bytes are the mean per picture of what is really "
         "sent: whole serialized packets, or encoded picture files. RPN and ROI heads both work on the rebuilt pyramid."
     )
@@ -108,10 +79,10 @@ def tables(result: RateResult) -> Iterator[Table]:
 
 def _study_table(result: RateResult) -> Table:
     rows = []
-    for family, ap in result.at_study_rate.items():
-        drop = None if ap is None else ap - result.unsplit_ap
+    for family, reached in result.at_study_rate.items():
+        drop = None if reached is None else reached - result.unsplit_ap
         relative = None if drop is None else 100 * drop / result.unsplit_ap
-        rows.append((family, _ap(ap), _signed(drop), "–" if relative is None else f"{_signed(relative)} %"))
+        rows.append((family, ap(reached), signed(drop), "–" if relative is None else f"{signed(relative)} %"))
     title = (
         f"What {STUDY_XFOLD}x ({result.raw_bytes / STUDY_XFOLD:,.0f} bytes per picture) costs: best AP within that rate"
     )
@@ -127,7 +98,7 @@ def _drop_table(result: RateResult) -> Table:
         cells = [line]
         for drop in DROPS:
             rate = result.at_drop[drop][line]
-            cells += ["–", "–"] if rate is None else [f"{rate:,.0f}", _xfold(result, rate)]
+            cells += ["–", "–"] if rate is None else [f"{rate:,.0f}", xfold(result.raw_bytes / rate)]
         rows.append(cells)
     return Table(
         "What a drop buys: the fewest bytes per picture within it (–: the line does not cross it)", columns, rows
@@ -144,7 +115,7 @@ def _bd_table(result: RateResult) -> Table:
 
 
 def _bd_rate(rate: BdRate) -> str:
-    return "–" if rate.percent is None else f"{_signed(rate.percent, 1)} % ({100 * rate.overlap:.0f} %)"
+    return "–" if rate.percent is None else f"{signed(rate.percent, 1)} % ({100 * rate.overlap:.0f} %)"
 
 
 def _family_table(result: RateResult, family: str) -> Table:
@@ -160,26 +131,13 @@ def _options(setting: str) -> tuple[list[str], list[str]]:
     return [name for name, _, _ in pairs], [value for _, _, value in pairs] or [setting]
 
 
-def _figures_row(result: RateResult, row: Row, figures: Figures) -> list[str]:
+def _figures_row(result: RateResult, row: RateRow, figures: Figures) -> list[str]:
     metrics = figures.metrics
     return [
         " ".join(_options(row.setting)[1]),
         f"{figures.bytes:,.0f}",
-        _xfold(result, figures.bytes),
+        xfold(result.raw_bytes / figures.bytes),
         f"{metrics.AP:.2f}",
-        f"{_signed(figures.dap_low)} … {_signed(figures.dap_high)}",
-        *(_ap(value) for value in (metrics.AP50, metrics.APs, metrics.APm, metrics.APl, figures.agreement)),
+        interval(figures.intervals["AP"]),
+        *(ap(value) for value in (metrics.AP50, metrics.APs, metrics.APm, metrics.APl, figures.agreement)),
     ]
-
-
-def _xfold(result: RateResult, rate: float) -> str:
-    ratio = result.raw_bytes / rate
-    return f"{ratio:,.{3 if ratio < 10 else 1 if ratio < 100 else 0}f}"
-
-
-def _ap(value: float | None) -> str:
-    return "–" if value is None or math.isnan(value) else f"{value:.2f}"
-
-
-def _signed(value: float | None, digits: int = 2) -> str:
-    return "–" if value is None else f"{value:+,.{digits}f}".replace("-", "−")

@@ -17,7 +17,7 @@ from .anchors import SIZES
 from .bootstrap import CONFIDENCE, RESAMPLES, SEED
 from .curves import BdRate, Point, ap_at, bd_rate, envelope, rate_at
 from .evaluation import AGREEMENT_SCORE, Figures
-from .rows import Row
+from .rows import RateRow
 
 STUDY_XFOLD = 7.96
 """The headline of the study that this project starts from: 7.96 times less data "at 1.4 % AP drop"."""
@@ -34,7 +34,7 @@ class RateResult:
     pictures: int
     raw_bytes: float
     """Float32 p2 … p6, mean bytes per picture."""
-    rows: Sequence[Row]
+    rows: Sequence[RateRow]
     figures: Sequence[Figures]
 
     @property
@@ -70,11 +70,21 @@ class RateResult:
 
     @cached_property
     def at_drop(self) -> dict[str, dict[str, float | None]]:
-        """For each drop, the bytes of each line at it; None where the line does not bracket it."""
-        return {
-            drop: {name: rate_at(line, floor) for name, line in self.lines.items()}
-            for drop, floor in self.floors.items()
-        }
+        """For each drop, the bytes of each line at it; None where the line does not bracket it.
+
+        Two rows of one size may have a line between them that passes below a row of another size, which the envelope of
+        all sizes holds to: so it counts as no higher than the lowest of the family's lines.
+        """
+        return {drop: self._rates_at(floor) for drop, floor in self.floors.items()}
+
+    def _rates_at(self, floor: float) -> dict[str, float | None]:
+        rates = {name: rate_at(line, floor) for name, line in self.lines.items()}
+        for name in rates:
+            family, _, size = name.partition("@")
+            if size == "envelope":
+                found = [rate for other, rate in rates.items() if other.startswith(f"{family}@") and rate is not None]
+                rates[name] = min(found, default=None)
+        return rates
 
     @property
     def at_study_rate(self) -> dict[str, float | None]:
@@ -126,7 +136,8 @@ class RateResult:
             },
         }
 
-    def _row(self, row: Row, figures: Figures) -> dict[str, Any]:
+    def _row(self, row: RateRow, figures: Figures) -> dict[str, Any]:
+        low, high = figures.intervals["AP"]
         return {
             "family": row.family,
             "setting": row.setting,
@@ -136,8 +147,8 @@ class RateResult:
             "xfold": float(f"{self.raw_bytes / figures.bytes:.4g}"),
             **figures.metrics.as_dict(),
             "agreement": None if isnan(figures.agreement) else round(figures.agreement, 3),
-            "dAP_low": round(figures.dap_low, 3),
-            "dAP_high": round(figures.dap_high, 3),
+            "dAP_low": round(low, 3),
+            "dAP_high": round(high, 3),
         }
 
     def to_json(self) -> str:

@@ -1,13 +1,17 @@
-"""The rows of the rate-AP table: every way of getting boxes that is compared with the others."""
+"""The rows of tables: every way of getting boxes that is compared with the others; those of the rate-AP table."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from torch import Tensor
 
 from detector.coco import Picture
 from detector.model import DetectorModel
+from protocol.geometry import Geometry
 from reconstruct.codec import build_codec
 from reconstruct.settings import CodecSettings
 
@@ -26,9 +30,31 @@ _PRECISIONS = (
 DEFAULT_CODECS = tuple(f"{codec}:{precision}" for codec in ("raw", "interpolate") for precision in _PRECISIONS)
 
 
-@dataclass(frozen=True)
+Scope = Literal["rpn", "full"]
+"""Who works on the rebuilt pyramid: the RPN alone, with the true one at the ROI heads, or both, as on a server."""
+
+
+class Rebuild(Protocol):
+    """Stands in for a codec: what a pyramid is after something was done to it."""
+
+    def __call__(self, features: Mapping[str, Tensor], geometry: Geometry) -> tuple[int, dict[str, Tensor]]:
+        """The bytes that it takes, and ``p2 … p6``, of true ones; each (1, C, h, w) float32."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Row:
     """One way of getting boxes."""
+
+    key: str
+    """Names its measurements in the store."""
+    how: Anchor | CodecSettings | Rebuild | None
+    """None for the original file, which the unsplit detector reads."""
+    scope: Scope = "full"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RateRow(Row):
+    """A row of the rate-AP table."""
 
     family: str
     """What it is compared as: ``jpeg``, ``webp``, ``avif``, or the name of a codec."""
@@ -38,42 +64,44 @@ class Row:
     """Of a sent picture: ``network``, ``0.75``, ``0.5`` or ``original``; None where features are sent."""
     key_levels: tuple[str, ...] | None
     """What is sent of the pyramid; None where a picture is."""
-    key: str
-    """Names its measurements in the store."""
-    how: Anchor | CodecSettings | None
-    """None for the original file, which the unsplit detector reads."""
 
 
-def original_row(pictures: Sequence[Picture]) -> Row:
+def original_row(pictures: Sequence[Picture]) -> RateRow:
     """Sending the original file: the detector is the unsplit one, so this row is the reference of all others.
 
     Its family is the format that most of the files have.
     """
     suffixes = Counter(picture.path.suffix.lower().removeprefix(".") for picture in pictures)
     suffix = suffixes.most_common(1)[0][0]
-    return Row(_SUFFIX_FAMILIES.get(suffix, suffix), "original", "original", None, "original", None)
+    family = _SUFFIX_FAMILIES.get(suffix, suffix)
+    return RateRow(key="original", how=None, family=family, setting="original", size="original", key_levels=None)
 
 
-def anchor_rows(sizes: Sequence[str]) -> list[Row]:
+def anchor_rows(sizes: Sequence[str]) -> list[RateRow]:
     """Remote inference with every default anchor of some sizes.
 
     Raises:
         BenchmarkError: no such size, or this Pillow cannot encode one of the families.
     """
-    return [Row(a.family, str(a), a.size, None, str(a), a) for a in default_anchors(sizes)]
+    return [
+        RateRow(key=str(a), how=a, family=a.family, setting=str(a), size=a.size, key_levels=None)
+        for a in default_anchors(sizes)
+    ]
 
 
-def codec_rows(codecs: Sequence[str], model: DetectorModel) -> list[Row]:
+def codec_rows(codecs: Sequence[str], model: DetectorModel) -> list[RateRow]:
     """Split inference with each of the codec settings, once.
 
     Raises:
         ConfigurationError: settings that cannot work with this model.
     """
-    rows: dict[str, Row] = {}
+    rows: dict[str, RateRow] = {}
     for text in codecs:
         codec = build_codec(text, model)
         setting = str(codec.settings)
         # The fingerprint covers the codec's own files: a model published anew is measured anew.
         key = f"{setting}@{model.fingerprint.hex()}"
-        rows[key] = Row(codec.name, setting, None, codec.key_levels, key, codec.settings)
+        rows[key] = RateRow(
+            key=key, how=codec.settings, family=codec.name, setting=setting, size=None, key_levels=codec.key_levels
+        )
     return list(rows.values())

@@ -99,6 +99,7 @@ class LatentCoder:
 
     Attributes:
         qualities: Q; a quality is 1 to Q.
+        max_symbols: M of each latent.
 
     Raises:
         ValueError: models that do not go together.
@@ -111,6 +112,7 @@ class LatentCoder:
         self._levels = LATENT_LEVELS[: len(models)]
         self._ratios = (1, *(coarser.stride // model.stride for coarser, model in pairwise(models)))
         self.qualities = models[0].qualities
+        self.max_symbols = tuple(model.max_symbol for model in models)
         if models[0].coarse is not None:
             raise ValueError("coarse weights of y0: expected none, since no latent is coarser; found some")
         for level, (coarser, model) in zip(self._levels[1:], pairwise(models), strict=True):

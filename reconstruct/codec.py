@@ -54,6 +54,11 @@ class FeatureCodec(ABC):
             ProtocolError: a packet that this codec would not have written for this model.
         """
 
+    @classmethod
+    def serves(cls, model: DetectorModel) -> bool:
+        """Whether this model has all that the codec needs in order to decode."""
+        return True
+
     @property
     @abstractmethod
     def settings(self) -> CodecSettings:
@@ -100,9 +105,9 @@ def register(codec: type[FeatureCodec]) -> type[FeatureCodec]:
     return codec
 
 
-def codec_names() -> list[str]:
-    """The names of all registered codecs."""
-    return sorted(_REGISTRY)
+def codec_names(model: DetectorModel | None = None) -> list[str]:
+    """The names of all registered codecs, or of those that can decode for a model."""
+    return sorted(name for name, codec in _REGISTRY.items() if model is None or codec.serves(model))
 
 
 def build_codec(settings: CodecSettings | str, model: DetectorModel) -> FeatureCodec:

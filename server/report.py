@@ -57,7 +57,8 @@ class JsonReport(Report):
 
     def listening(self, host: str, port: int, models: list[DetectorModel]) -> None:
         held = [
-            {"name": model.name, "fingerprint": model.fingerprint.hex(), "codecs": codec_names()} for model in models
+            {"name": model.name, "fingerprint": model.fingerprint.hex(), "codecs": codec_names(model)}
+            for model in models
         ]
         self._print({"event": "listening", "host": host, "port": port, "models": held})
 
@@ -99,8 +100,10 @@ class TextReport(Report):
             self._table.add_column(column, justify="right")
 
     def listening(self, host: str, port: int, models: list[DetectorModel]) -> None:
-        held = ", ".join(f"{model.name} ({model.fingerprint.hex()})" for model in models)
-        print(f"listening on {host}:{port}, models {held}, codecs {', '.join(codec_names())}", flush=True)
+        held = "; ".join(
+            f"{model.name} ({model.fingerprint.hex()}, codecs {', '.join(codec_names(model))})" for model in models
+        )
+        print(f"listening on {host}:{port}, models {held}", flush=True)
 
     def stream_ended(self, summary: StreamSummary) -> None:
         print(

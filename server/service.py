@@ -93,7 +93,9 @@ class DetectionService(DetectionServicer):
             packet_versions=[VERSION],
             max_message_bytes=self._pipeline.limits.max_packet_bytes,
             models=[
-                pb.Model(name=model.name, fingerprint=fingerprint, codecs=codec_names(), class_names=model.class_names)
+                pb.Model(
+                    name=model.name, fingerprint=fingerprint, codecs=codec_names(model), class_names=model.class_names
+                )
                 for fingerprint, model in self._pipeline.models.items()
             ],
         )

@@ -11,6 +11,9 @@ from detectron2.modeling import GeneralizedRCNN
 
 from detector.model import DetectorModel, open_detector
 from detector.pictures import Preprocessor, read_picture
+from reconstruct.learned.network import CodecNetwork, Shape
+from training.publish import publish_codec
+from training.tables import fit_entropy_models
 
 COCO_SUBSET = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "coco_subset"
 
@@ -18,6 +21,26 @@ COCO_SUBSET = Path(__file__).resolve().parent.parent.parent / "shared" / "data" 
 @pytest.fixture(scope="session")
 def detector_model() -> DetectorModel:
     return open_detector()
+
+
+@pytest.fixture(scope="session")
+def learned_model(detector_model: DetectorModel, tmp_path_factory: pytest.TempPathFactory) -> DetectorModel:
+    """The bundled detector with a learned codec of its own: three qualities, few channels, random weights."""
+    torch.manual_seed(0)
+    shape = Shape(128, 24, analysis=(8, 8, 8), synthesis=(8, 8, 8, 8), groups=((2, 3), (2, 4)), qualities=3)
+    codec = CodecNetwork(shape).eval()
+    symbols = np.random.default_rng(0).integers
+    frames = [
+        ([symbols(-4, 5, (5, 3, 4)).astype(np.int16), symbols(-6, 7, (6, 6, 8)).astype(np.int16)], quality)
+        for quality in (1, 2, 3)
+    ]
+    with torch.no_grad():  # contexts that matter
+        for prior in codec.priors:
+            for parameter in prior.parameters():
+                parameter.add_(0.3 * torch.randn_like(parameter))
+    folder = tmp_path_factory.mktemp("models") / "small_codec"
+    publish_codec(detector_model, codec, fit_entropy_models(codec, frames), folder)
+    return open_detector(str(folder))
 
 
 @pytest.fixture(scope="session")

@@ -7,14 +7,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.console import Console
 
 from detector import BUNDLED
 
+from .codec_recipe import CodecRecipe
 from .recipe import Recipe
+
+if TYPE_CHECKING:
+    from .loop import Ending
 
 # torch and detectron2 take seconds to import: what needs them is imported where it is used.
 
@@ -92,7 +96,7 @@ def detector(
         from detector.coco import CocoData
 
         from .detector import DetectorTraining, initial_network, read_training_config
-        from .loop import MODEL, Ending, TrainingLoop
+        from .loop import MODEL, TrainingLoop
 
         recipe = Recipe(steps=steps, batch=batch, holdout=holdout, precision=precision, seed=seed)
         cfg = read_training_config(config, device)
@@ -111,13 +115,115 @@ def detector(
             console=Console(stderr=True),
         )
         ending = loop.run(resume=resume, minutes=minutes)
-    if ending is Ending.INTERRUPTED:
-        typer.echo(f"Interrupted at step {task.state.step} of {steps}. Add --resume to go on.")
-        raise typer.Exit(INTERRUPTED)
-    more = (
-        "" if ending is Ending.FINISHED else f" Time is up at step {task.state.step} of {steps}: add --resume to go on."
-    )
-    typer.echo(f"The detector is in {out / MODEL}.{more}")
+    _say_ending(ending, task.state.step, steps, f"The detector is in {out / MODEL}.")
+
+
+_CODEC_HELP = """Train a learned codec for a detector, on pictures without labels.
+
+\b
+An hour for the bundled detector:
+  keyfpn-train codec --images coco/train --minutes 60 --out runs/codec
+Detect with what came of it:
+  keyfpn-edge encode picture.jpg --detector runs/codec/model --codec learned:quality=5 --out packets
+
+\b
+The folder of the run gets
+  log.jsonl      rate, distortion and learning rate of each step, bytes and agreement of each evaluation
+  loss.png       the same, drawn
+  checkpoint.pt  every two minutes and at the end
+  settings.json  the recipe, and the hashes of detector and pictures' names
+  model/         the detector and its codec, ready to be run
+
+Agreement is AP against the unsplit detector's own boxes, on pictures held out of training. Ctrl-C ends the run with a
+checkpoint; the same command with --resume goes on.
+
+Exit codes: 0 done, or out of --minutes; 2 wrong usage, or training cannot go on; 130 interrupted.
+"""
+
+
+@app.command(help=_CODEC_HELP)
+def codec(
+    *,
+    images: Annotated[Path, typer.Option(metavar="DIR", help="Training pictures.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="The run's own folder.")],
+    detector: Annotated[
+        str, typer.Option(metavar="NAME|DIR|CONFIG", help="A published model, or with --weights a detectron2 config.")
+    ] = BUNDLED,
+    weights: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Of a config: .safetensors, .pth or a zoo .pkl.")
+    ] = None,
+    init_codec: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Start from the codec in this model folder.")
+    ] = None,
+    steps: Annotated[int, typer.Option(min=1, help="Steps of the whole run.")] = CodecRecipe.steps,
+    minutes: Annotated[
+        float | None, typer.Option(min=0, help="Stop training after this time, and publish what there is.")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Crops per step.")] = CodecRecipe.batch,
+    holdout: Annotated[
+        int, typer.Option(min=1, help="Pictures kept out of training, to evaluate on.")
+    ] = CodecRecipe.holdout,
+    evaluate_every: Annotated[int, typer.Option(min=1, help="Steps from one evaluation to the next.")] = 1000,
+    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to train.")] = "cpu",
+    precision: Annotated[
+        Literal["fp32", "bf16"], typer.Option(help="Precision of convolutions and matrix products.")
+    ] = CodecRecipe.precision,
+    learning_rate: Annotated[float, typer.Option(min=0, help="Of the transforms.")] = CodecRecipe.learning_rate,
+    feature_weight: Annotated[
+        float, typer.Option(min=0, help="Of the features' squared error in the distortion.")
+    ] = CodecRecipe.feature_weight,
+    rpn_weight: Annotated[
+        float, typer.Option(min=0, help="Of the RPN's view in the distortion.")
+    ] = CodecRecipe.rpn_weight,
+    box_weight: Annotated[
+        float, typer.Option(min=0, help="Of the box head's view in the distortion.")
+    ] = CodecRecipe.box_weight,
+    seed: Annotated[int, typer.Option(min=0, help="Of every random draw.")] = CodecRecipe.seed,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+) -> None:
+    with _user_errors():
+        import torch
+
+        from detector.model import open_detector
+        from detector.pictures import find_pictures
+
+        from .codec import CodecTraining
+        from .loop import MODEL, TrainingLoop
+
+        torch.set_flush_denormal(True)  # gradients of rare symbols are denormal: several times slower on CPUs
+        recipe = CodecRecipe(
+            steps=steps,
+            batch=batch,
+            holdout=holdout,
+            precision=precision,
+            learning_rate=learning_rate,
+            feature_weight=feature_weight,
+            rpn_weight=rpn_weight,
+            box_weight=box_weight,
+            seed=seed,
+        )
+        model = open_detector(detector, weights, device=device)
+        pictures = find_pictures([images])
+        task = CodecTraining(model, pictures, recipe, init_codec)
+        names = "\n".join(path.name for path in pictures)
+        loop = TrainingLoop(
+            task,
+            out,
+            {
+                "task": "codec",
+                **asdict(recipe),
+                "detector": model.fingerprint.hex(),
+                "init_codec": None if init_codec is None else open_detector(str(init_codec)).fingerprint.hex(),
+                **_hashes(names, {}),
+            },
+            steps=steps,
+            batch=batch,
+            seed=seed,
+            evaluate_every=evaluate_every,
+            console=Console(stderr=True),
+        )
+        ending = loop.run(resume=resume, minutes=minutes)
+    _say_ending(ending, task.state.step, steps, f"The codec is in {out / MODEL}.")
 
 
 _FIT_HELP = """Fit to a detector what the codecs raw and interpolate need, and publish both as a model folder.
@@ -177,6 +283,14 @@ def main() -> None:
     """Entry point."""
     warnings.filterwarnings("ignore", category=UserWarning, module="detectron2|torch")
     app()
+
+
+def _say_ending(ending: Ending, step: int, steps: int, done: str) -> None:
+    if ending.name == "INTERRUPTED":
+        typer.echo(f"Interrupted at step {step} of {steps}. Add --resume to go on.")
+        raise typer.Exit(INTERRUPTED)
+    more = f" Time is up at step {step} of {steps}: add --resume to go on." if ending.name == "TIME" else ""
+    typer.echo(done + more)
 
 
 def _hashes(config: str, files: dict[str, Path | None]) -> dict[str, str]:

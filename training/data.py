@@ -6,7 +6,7 @@ import hashlib
 import signal
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from detectron2.config import CfgNode
@@ -26,6 +26,7 @@ from detector.pictures import Preprocessor, read_picture
 from .errors import TrainingError
 from .recipe import Recipe
 
+Item = TypeVar("Item")
 Batch = list[dict[str, Any]]
 """What a detectron2 model takes for training: ``image`` (3, H, W) uint8 and ``instances`` for each picture."""
 
@@ -117,11 +118,15 @@ def samples(data: CocoData, pictures: Sequence[Picture], ids: Sequence[int]) -> 
     return found
 
 
-class StepBatches(Dataset[Batch | PictureError]):
-    """Augmented batches: item ``step`` is the batch of that step.
+def positions(step: int, batch: int, count: int, seed: int) -> list[int]:
+    """Which of ``count`` samples make the batch of a step: passes over all of them, each in an order of its own."""
+    passes, places = np.divmod(np.arange(step * batch, (step + 1) * batch), count)
+    orders = {number: np.random.default_rng([seed, number]).permutation(count) for number in set(passes.tolist())}
+    return [int(orders[number][place]) for number, place in zip(passes.tolist(), places.tolist(), strict=True)]
 
-    The pictures come in passes over all of them, each in an order of its own.
-    """
+
+class StepBatches(Dataset[Batch | PictureError]):
+    """Augmented batches: item ``step`` is the batch of that step."""
 
     def __init__(self, samples: Sequence[Sample], cfg: CfgNode, recipe: Recipe) -> None:
         """Take the samples, the network's input format from the config, and the augmentation from the recipe."""
@@ -141,18 +146,12 @@ class StepBatches(Dataset[Batch | PictureError]):
         """The batch of a step; an error is handed over, not raised, because a worker process would wrap it."""
         np.random.seed(np.random.SeedSequence([self._seed, step]).generate_state(4))  # detectron2 draws from the global
         try:
-            return [self._augmented(self._samples[position]) for position in self.positions(step)]
+            return [
+                self._augmented(self._samples[position])
+                for position in positions(step, self._batch, len(self._samples), self._seed)
+            ]
         except PictureError as error:
             return error
-
-    def positions(self, step: int) -> list[int]:
-        """Which samples make the batch of a step."""
-        passes, places = np.divmod(np.arange(step * self._batch, (step + 1) * self._batch), len(self._samples))
-        orders = {
-            number: np.random.default_rng([self._seed, number]).permutation(len(self._samples))
-            for number in set(passes.tolist())
-        }
-        return [int(orders[number][place]) for number, place in zip(passes.tolist(), places.tolist(), strict=True)]
 
     def _augmented(self, sample: Sample) -> dict[str, Any]:
         picture = read_picture(sample.picture.path)
@@ -171,7 +170,7 @@ class StepBatches(Dataset[Batch | PictureError]):
         }
 
 
-def load_batches(batches: StepBatches, steps: range) -> Generator[Batch]:
+def load_batches(batches: Dataset[Item | PictureError], steps: range) -> Generator[Item]:
     """Load the batches of steps in order, ahead of their use, in processes of their own.
 
     Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +12,11 @@ from torch import Tensor, nn
 from detector.classes import Classes
 from detector.manifest import Manifest
 from detector.model import DetectorModel, open_detector
-from detector.publish import write_detector
+from detector.publish import publish_detector, write_detector
+from protocol.latent import LatentModel
+from reconstruct.learned.files import FOLDER as CODEC_FOLDER
+from reconstruct.learned.files import write_codec
+from reconstruct.learned.network import CodecNetwork
 
 CARD = "README.md"
 
@@ -43,6 +47,28 @@ def publish(
     write_detector(partial, config, half_precision(network.state_dict()), classes)
     replace(Manifest.of_folder(partial), name=name).write(partial)
     (partial / CARD).write_text(describe(open_detector(str(partial), device=device)))
+    _put_in_place(partial, folder)
+
+
+def publish_codec(
+    model: DetectorModel, codec: CodecNetwork, entropy_models: Sequence[LatentModel], folder: Path
+) -> None:
+    """Write a detector and its learned codec as a model folder, in the place of one that was there.
+
+    Args:
+        model: the detector, with all files of its own folder if it has one.
+        codec: trained for it.
+        entropy_models: of the codec's latents.
+        folder: where to; appears whole.
+    """
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    if model.folder is None:
+        publish_detector(model, partial)
+    else:
+        shutil.copytree(model.folder, partial, ignore=shutil.ignore_patterns(CODEC_FOLDER, ".*"))
+    write_codec(partial, codec, entropy_models)
+    replace(Manifest.of_folder(partial), name=folder.absolute().name).write(partial)
     _put_in_place(partial, folder)
 
 

@@ -7,7 +7,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from benchmarks.bootstrap import RESAMPLES, confidence_interval, draw_weights, weighted_ap
+from benchmarks.bootstrap import AREAS, RESAMPLES, confidence_interval, draw_weights, weighted_ap
 from detector.coco import match, summarize
 
 PICTURES, CATEGORIES = 12, 5
@@ -58,6 +58,23 @@ def test_weights_of_one_give_the_ap_of_pycocotools() -> None:
     assert ap == pytest.approx(summarize(evaluation).AP, abs=1e-9)
 
 
+@pytest.mark.parametrize("area", AREAS)
+def test_each_object_size_has_its_ap(area: str) -> None:
+    # Sides of 20 to 200 pixels: all but a few objects would be large by COCO's bounds, so shrink half of them.
+    annotations, results = ([_shrunk(entry) for entry in entries] for entries in scene())
+    evaluation = evaluate(annotations, results, PICTURES)
+    expected = getattr(summarize(evaluation), area)
+    assert 1 < expected < 99
+    (ap,) = weighted_ap(evaluation, np.ones((1, PICTURES), np.int32), area)
+    assert ap == pytest.approx(expected, abs=1e-9)
+
+
+def _shrunk(entry: dict[str, Any]) -> dict[str, Any]:
+    factor = (0.15, 0.4, 1.0)[entry["image_id"] % 3]
+    box = [factor * value for value in entry["bbox"]]
+    return {**entry, "bbox": box} | ({"area": box[2] * box[3]} if "area" in entry else {})
+
+
 def test_a_resample_has_the_ap_of_pycocotools_on_pictures_really_drawn_again() -> None:
     annotations, results = scene()
     weights = np.random.default_rng(1).multinomial(PICTURES, [1 / PICTURES] * PICTURES, size=25).astype(np.int32)
@@ -98,3 +115,7 @@ def test_every_row_of_a_benchmark_gets_the_same_resamples() -> None:
 def test_interval_holds_the_central_95_percent() -> None:
     low, high = confidence_interval(np.array([*range(-100, 101), np.nan]))
     assert (low, high) == (-95, 95)
+
+
+def test_differences_that_are_all_undefined_have_no_interval() -> None:
+    assert np.isnan(confidence_interval(np.full(10, np.nan))).all()

@@ -33,7 +33,8 @@ def test_the_unsplit_detector_agrees_with_itself_and_differs_by_nothing(
 ) -> None:
     figures = evaluator.evaluate(unsplit)
     assert figures.agreement == 100
-    assert (figures.dap_low, figures.dap_high) == (0, 0)
+    assert set(figures.intervals) == {"AP", "APs", "APm", "APl"}
+    assert figures.intervals["AP"] == (0, 0)
     assert figures.bytes == 1000 * (3 + 7 + 11) / 3
     assert figures.metrics.as_dict() == data.evaluate(results(unsplit, detector_model)).as_dict()
     assert 5 < figures.metrics.AP < 100
@@ -51,14 +52,15 @@ def test_worse_boxes_cost_ap_and_agreement(
     assert figures.agreement == summarize(match(own, results(worse, detector_model), data.image_ids)).AP
     assert 0 < figures.agreement < 100
     difference = figures.metrics.AP - evaluator.evaluate(unsplit).metrics.AP
-    assert figures.dap_low < difference < figures.dap_high
+    low, high = figures.intervals["AP"]
+    assert low < difference < high
 
 
 def test_no_boxes_at_all_are_worth_nothing(evaluator: Evaluator, unsplit: list[Measurement]) -> None:
     nothing = Detections(np.empty((0, 4), np.float32), np.empty(0, np.float32), np.empty(0, np.int64))
     figures = evaluator.evaluate([Measurement("x", m.picture, 1, nothing) for m in unsplit])
     assert (figures.metrics.AP, figures.agreement) == (0, 0)
-    assert figures.dap_high < 0
+    assert figures.intervals["AP"][1] < 0
 
 
 def _rest(detections: Detections) -> tuple[np.ndarray, np.ndarray]:

@@ -67,3 +67,7 @@ def test_room_is_asked_for_what_is_missing_alone(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2 * one - 1))
     with pytest.raises(BenchmarkError, match=r"3 pictures need .* GB more, the disk has .* GB free"):
         cache.reserve(three)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=3 * one))
+    assert cache.reserve(three, promised=one) == 2 * one
+    with pytest.raises(BenchmarkError, match="3 pictures need"):
+        cache.reserve(three, promised=one + 1)

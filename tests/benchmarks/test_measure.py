@@ -5,18 +5,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from detectron2.modeling import GeneralizedRCNN
 from PIL import Image
 
 from benchmarks.anchors import Anchor, receive
 from benchmarks.features import FeatureCache
+from benchmarks.levels.rebuild import Degrade
 from benchmarks.measure import Measurer, Source, geometries
-from benchmarks.rows import Row, anchor_rows, codec_rows, original_row
+from benchmarks.rows import RateRow, Row, anchor_rows, codec_rows, original_row
 from detector import BUNDLED
 from detector.coco import CocoData, Picture
 from detector.detections import Detections
 from detector.errors import PictureError
 from detector.model import DetectorModel
-from detector.pictures import read_picture
+from detector.pictures import Preprocessor, read_picture
+from detector.split import ServerHalf
 from protocol.errors import ConfigurationError
 
 
@@ -96,6 +99,25 @@ def test_split_rows_read_the_cached_features_and_need_no_picture_then(
         assert_same(second.detections, first.detections)
 
 
+def test_a_rebuilt_pyramid_goes_to_the_rpn_or_to_all(
+    measurer: Measurer, picture: Picture, network: GeneralizedRCNN, preprocessor: Preprocessor
+) -> None:
+    how = Degrade.of(("p2", "p3"), 8.0)
+    measured = measurer.measure(picture, [Row(key=s, how=how, scope=s) for s in ("rpn", "full")])
+    original = read_picture(picture.path)
+    resized = preprocessor.resize(original)
+    true = measurer.features(picture)
+    ((_, geometry),) = geometries(measurer.model, [picture])
+    sent, degraded = how(true, geometry)
+    server, sizes = ServerHalf(network), (resized.shape[:2], original.shape[:2])
+    expected = [server(degraded, *sizes, roi_features=true), server(degraded, *sizes)]
+    for found, instances in zip(measured, expected, strict=True):
+        assert found.bytes == sent
+        assert_same(found.detections, Detections.from_instances(instances))
+    rpn, full = (found.detections.scores for found in measured)
+    assert rpn.shape != full.shape or (rpn != full).any()
+
+
 def test_a_file_that_is_no_picture_is_named(measurer: Measurer, tmp_path: Path) -> None:
     path = tmp_path / "broken.jpg"
     path.write_bytes(b"no picture")
@@ -111,6 +133,10 @@ def test_codec_rows_are_told_apart_by_settings_and_model(detector_model: Detecto
         "raw:levels=p2+p3+p4+p5,precision=fp32,coder=store",
     ]
     assert rows[0].key_levels == ("p2", "p3", "p4", "p5")
+    # What was measured under these keys must stay valid.
+    fingerprint = detector_model.fingerprint.hex()
+    assert rows[0].key == f"raw:levels=p2+p3+p4+p5,precision=fp16,coder=store@{fingerprint}"
+    assert anchor_rows(["network"])[0].key == "jpeg:quality=30,subsampling=4:2:0,size=network"
     manifest = dataclasses.replace(detector_model.manifest, name="another")
     (other,) = codec_rows(texts[:1], dataclasses.replace(detector_model, manifest=manifest))
     assert other.key != rows[0].key
@@ -123,5 +149,5 @@ def test_codec_rows_are_told_apart_by_settings_and_model(detector_model: Detecto
     [(["a.jpg", "b.JPEG", "c.png"], "jpeg"), (["a.png"], "png"), (["a.tif", "b.tiff"], "tiff"), (["a.avif"], "avif")],
 )
 def test_the_original_row_belongs_to_the_family_of_most_files(names: list[str], family: str) -> None:
-    row: Row = original_row([Picture(id, Path(name)) for id, name in enumerate(names)])
+    row: RateRow = original_row([Picture(id, Path(name)) for id, name in enumerate(names)])
     assert (row.family, row.size, row.key_levels) == (family, "original", None)

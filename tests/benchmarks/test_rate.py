@@ -139,9 +139,11 @@ def test_the_document_compares_families(runs: Runs) -> None:
     for rates in document["at_drop"].values():
         assert set(rates) == lines
         assert rates["raw"] is None
-    assert document["at_drop"]["points_1.4"]["jpeg@envelope"] == pytest.approx(
-        rate_at(envelope(points), floor), rel=1e-3
-    )
+    rates = document["at_drop"]["points_1.4"]
+    of_all_sizes = rate_at(envelope(points), floor)
+    single = [rates[f"jpeg@{size}"] for size in ("network", "0.5")]
+    fewest = min(rate for rate in (of_all_sizes, *single) if rate is not None)
+    assert rates["jpeg@envelope"] == pytest.approx(fewest, rel=1e-3)
     assert document["at_study_rate"]["AP"]["raw"] is None  # float32 takes far more than 7.96x allows
     assert document["at_study_rate"]["AP"]["jpeg"] == max(point.ap for point in points)
     assert set(document["bd_rate"]["raw"]) == {"jpeg", "avif", "interpolate"}

@@ -111,3 +111,26 @@ def test_shapes_are_those_of_the_geometry(
     geometry = detector_model.geometry((noise_input.shape[1], noise_input.shape[2]))
     for level, feature in EdgeHalf(network, LEVELS)(noise_input).items():
         assert feature.shape == (1, *geometry.level_shape(level))
+
+
+def test_the_roi_heads_may_get_a_pyramid_of_their_own(network: GeneralizedRCNN, noise_input: torch.Tensor) -> None:
+    true = EdgeHalf(network, LEVELS)(noise_input)
+    rebuilt = {level: 0.5 * feature for level, feature in true.items()}
+    read: dict[str, torch.Tensor] = {}
+    hooks = [
+        module.register_forward_pre_hook(lambda _, arguments, name=name: read.update({name: arguments[1]["p3"]}))
+        for name, module in (("rpn", network.proposal_generator), ("roi", network.roi_heads))
+    ]
+    server, sizes = ServerHalf(network), ((90, 120), (180, 240))
+    try:
+        own = server(rebuilt, *sizes, true)
+        assert torch.equal(read["rpn"], rebuilt["p3"])
+        assert torch.equal(read["roi"], true["p3"])
+        same = server(true, *sizes, true)
+        default = server(true, *sizes)
+        assert read["rpn"] is read["roi"]
+    finally:
+        for hook in hooks:
+            hook.remove()
+    assert torch.equal(same.scores, default.scores)
+    assert own.scores.shape != default.scores.shape or not torch.equal(own.scores, default.scores)

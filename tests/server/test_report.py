@@ -18,8 +18,8 @@ def test_text(detector_model: DetectorModel, capsys: pytest.CaptureFixture[str])
     text.stream_ended(SUMMARY)
     listening, ended = capsys.readouterr().out.splitlines()
     assert listening == (
-        f"listening on 127.0.0.1:50051, models {detector_model.name} ({detector_model.fingerprint.hex()}), "
-        f"codecs {', '.join(codec_names())}"
+        f"listening on 127.0.0.1:50051, models {detector_model.name} ({detector_model.fingerprint.hex()}, "
+        f"codecs {', '.join(codec_names(detector_model))})"
     )
     assert ended == "stream 00000000000000ab of ipv4:10.0.0.7:4711 ended: 4 frames, 1 errors, 12.5 ms per frame"
 

@@ -1,0 +1,119 @@
+"""The rule for p4: which (a, b) of a * up(p5) + b * down(p3) detects best on train pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from detector.coco import Picture
+from detector.manifest import Manifest
+from detector.model import DetectorModel
+from reconstruct.interpolate import scale
+from reconstruct.parameters import Mix, Parameters
+from training.fit import publish
+
+from .. import measure
+from ..evaluation import Figures
+from ..rows import Scope
+from ..session import Session
+from .rebuild import P4_OF_P3_AND_P5, P4Mix
+from .rows import Measured, mix_rows
+
+PICTURES = 200
+"""Of the train pictures, by id."""
+_STEPS = tuple(0.1 * step for step in range(-3, 4))
+"""From the least squares, of a and of b: the grid's 7 x 7."""
+
+
+@dataclass(frozen=True)
+class MixSearch:
+    """A grid of (a, b) around the least squares, on train pictures."""
+
+    pictures: int
+    unsplit: Figures
+    least_squares: Mix
+    """What rebuilds p4 with the least squared error."""
+    measured: Sequence[Measured]
+    """Every point of the grid, in both scopes."""
+    scope: Scope
+    """Whose AP decides."""
+    gain: tuple[float, float]
+    """The interval of the winner's AP less that of the least squares, in the deciding scope."""
+
+    @property
+    def winner(self) -> Mix:
+        """The (a, b) of the highest AP."""
+        return mix_of(best(self.measured, self.scope))
+
+    def at(self, mix: Mix, scope: Scope) -> Measured:
+        """A point of the grid."""
+        return next(one for one in self.measured if mix_of(one) == mix and one.row.scope == scope)
+
+
+def mix_of(measured: Measured) -> Mix:
+    """The (a, b) of a row of the grid."""
+    assert isinstance(measured.row.how, P4Mix)
+    return measured.row.how.mix
+
+
+def search_mix(session: Session, scope: Scope) -> MixSearch:
+    """Fit (a, b) by least squares, then measure the grid around it.
+
+    Args:
+        session: train pictures; room for their features was reserved.
+        scope: whose AP decides.
+
+    Raises:
+        BenchmarkError: a worker failed, or no picture has an annotation.
+    """
+    least_squares = fit_mix(session)
+    rows = mix_rows(grid_around(least_squares))
+    session.measure([[session.original, *rows]])
+    unsplit, *figures = session.evaluate([session.original, *rows])
+    measured = [Measured(row, session.mean(row.elements), one) for row, one in zip(rows, figures, strict=True)]
+    centre = next(row for row in rows if row.scope == scope and row.how == P4Mix(least_squares))
+    (against_centre,) = session.evaluate([best(measured, scope).row], reference=centre)
+    gain = against_centre.intervals["AP"]
+    return MixSearch(len(session.data.pictures), unsplit, least_squares, measured, scope, gain)
+
+
+def best(measured: Sequence[Measured], scope: Scope) -> Measured:
+    """The highest AP in a scope."""
+    return max((one for one in measured if one.row.scope == scope), key=lambda one: one.ap)
+
+
+def grid_around(centre: Mix) -> list[Mix]:
+    """7 x 7 points, 0.1 apart."""
+    a, b = centre
+    return [(_rounded(a + up), _rounded(b + down)) for up in _STEPS for down in _STEPS]
+
+
+def fit_mix(session: Session) -> Mix:
+    """(a, b) of least squared error in p4, every picture weighing alike."""
+    total = sum(session.map(normal_equations, "least squares"))
+    a, b = np.linalg.lstsq(total[:, :2], total[:, 2], rcond=None)[0]
+    return _rounded(a), _rounded(b)
+
+
+def normal_equations(picture: Picture) -> np.ndarray:
+    """(2, 3): the mean products of up(p5) and down(p3) with each other, and with the true p4. In a worker process."""
+    features = measure.features(picture)
+    truth = features["p4"]
+    size = (truth.shape[2], truth.shape[3])
+    sources = torch.stack([scale(features[level], size).flatten() for level in ("p5", "p3")])
+    products = sources @ torch.cat([sources, truth.reshape(1, -1)]).T
+    return (products / truth.numel()).double().numpy()
+
+
+def publish_mix(model: DetectorModel, mix: Mix, folder: Path) -> Manifest:
+    """Write the model with this mix as what ``interpolate`` rebuilds p4 with; the model's own folder will do."""
+    parameters = Parameters.of(model)
+    return publish(model, replace(parameters, mixes={**parameters.mixes, P4_OF_P3_AND_P5: mix}), folder)
+
+
+def _rounded(value: float) -> float:
+    return round(float(value), 4) + 0.0  # no -0.0: settings are text

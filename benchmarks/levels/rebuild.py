@@ -1,0 +1,104 @@
+"""What the study did to pyramids: levels scaled down and up again, and p4 mixed of p3 and p5."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+
+from torch import Tensor
+
+from protocol.geometry import Geometry
+from reconstruct.codec import LEVELS
+from reconstruct.interpolate import InterpolateCodec, scale
+from reconstruct.parameters import Mix, Parameters
+
+from ..errors import BenchmarkError
+
+KEY_LEVELS = ("p3", "p5")
+"""What the study sends."""
+P4_OF_P3_AND_P5 = ("p4", "p3", "p5")
+"""Its mix among a model's parameters."""
+_FLOAT32_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Degrade:
+    """Every level scaled down by its factor and up again, bilinear both ways without a low-pass filter.
+
+    The rule of the study's ``--cr`` (github.com/dbwp031/detectron2, 2022), except that a side is rounded where the
+    study cut it off, and never falls below 1.
+    """
+
+    factors: tuple[float, ...]
+    """Of p2 … p6, each at least 1; 1 leaves a level as it is."""
+
+    def __call__(self, features: Mapping[str, Tensor], geometry: Geometry) -> tuple[int, dict[str, Tensor]]:
+        degraded = {}
+        for level, factor in zip(LEVELS, self.factors, strict=True):
+            feature = features[level]
+            _, height, width = geometry.level_shape(level)
+            small = (_shrunk(height, factor), _shrunk(width, factor))
+            degraded[level] = feature if factor == 1 else scale(scale(feature, small), (height, width))
+        return _FLOAT32_BYTES * self.elements(geometry), degraded
+
+    def elements(self, geometry: Geometry) -> int:
+        """Values of the small levels together."""
+        total = 0
+        for level, factor in zip(LEVELS, self.factors, strict=True):
+            channels, height, width = geometry.level_shape(level)
+            total += channels * _shrunk(height, factor) * _shrunk(width, factor)
+        return total
+
+    @classmethod
+    def of(cls, levels: Sequence[str], factor: float) -> Degrade:
+        """Some levels by one factor, the others as they are."""
+        return cls(tuple(factor if level in levels else 1.0 for level in LEVELS))
+
+    @classmethod
+    def parse(cls, text: str) -> Degrade:
+        """Read one factor per level, ``1 1 1 1 4``, or those that are not 1 by name, ``p6=4``.
+
+        Raises:
+            BenchmarkError: another number of factors, a factor below 1, or a level that the pyramid has not.
+        """
+        words = text.replace(",", " ").split()
+        if any("=" in word for word in words):
+            named = {level: _factor(value, text) for level, _, value in (word.partition("=") for word in words)}
+            unknown = [level for level in named if level not in LEVELS]
+            if unknown:
+                raise BenchmarkError(f"--cr {text}: expected levels among {', '.join(LEVELS)}, found {unknown[0]}")
+            return cls(tuple(named.get(level, 1.0) for level in LEVELS))
+        if len(words) != len(LEVELS):
+            raise BenchmarkError(
+                f"--cr {text}: expected {len(LEVELS)} factors, for {', '.join(LEVELS)}, found {len(words)}"
+            )
+        return cls(tuple(_factor(word, text) for word in words))
+
+
+@dataclass(frozen=True)
+class P4Mix:
+    """p3 and p5 sent, p4 = a * up(p5) + b * down(p3), and p2 and p6 as the codec ``interpolate`` makes them."""
+
+    mix: Mix
+    """(a, b)."""
+
+    def __call__(self, features: Mapping[str, Tensor], geometry: Geometry) -> tuple[int, dict[str, Tensor]]:
+        codec = InterpolateCodec(KEY_LEVELS, Parameters(mixes={P4_OF_P3_AND_P5: self.mix}))
+        sent = {level: features[level] for level in (*KEY_LEVELS, "p6")}  # p6 is exact from p5
+        rebuilt = {level: sent[level] if level in sent else codec.rebuild(level, sent, geometry) for level in LEVELS}
+        return _FLOAT32_BYTES * geometry.elements(KEY_LEVELS), rebuilt
+
+
+def _shrunk(side: int, factor: float) -> int:
+    return max(1, round(side / factor))
+
+
+def _factor(word: str, text: str) -> float:
+    try:
+        factor = float(word)
+    except ValueError:
+        factor = 0.0
+    if not isfinite(factor) or factor < 1:
+        raise BenchmarkError(f"--cr {text}: expected factors of at least 1, found {word or 'none'}")
+    return factor

@@ -1,0 +1,105 @@
+"""The layers that all reconstruction networks share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+REBUILT = ("p2", "p3", "p4", "p5")
+"""What a reconstruction network makes; p6 is the max-pool of p5."""
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(relu(conv(x))), 3 x 3, the channels kept; the second convolution starts at zero."""
+
+    def __init__(self, channels: int) -> None:
+        """Take the number of channels."""
+        super().__init__()
+        self.first = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        nn.init.zeros_(self.second.weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, h, w) to the same."""
+        return x + self.second(F.relu(self.first(x)))
+
+
+class Standardize(nn.Module):
+    """(x - mean) / std per channel, with numbers measured on train features."""
+
+    def __init__(self, channels: int) -> None:
+        """Start as the identity."""
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(channels, 1, 1))
+        self.register_buffer("std", torch.ones(channels, 1, 1))
+
+    def set(self, mean: Tensor, std: Tensor) -> None:
+        """Take the (C,) statistics."""
+        self.mean.copy_(mean.view(-1, 1, 1))
+        self.std.copy_(std.clamp_min(1e-3).view(-1, 1, 1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, C, h, w) to the same."""
+        return (x - self.mean) / self.std
+
+
+class Up(nn.Module):
+    """Twice the height and width by sub-pixel convolution (arXiv 1609.05158)."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        """Take the channels before and after."""
+        super().__init__()
+        self.expand = nn.Conv2d(inputs, 4 * outputs, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(N, inputs, h, w) to (N, outputs, 2 h, 2 w)."""
+        return F.pixel_shuffle(self.expand(x), 2)
+
+
+class TopDown(nn.Module):
+    """From features at strides 32 to 4 to p2 … p5.
+
+    It rebuilds the FPN's *inner* maps top-down, as the FPN itself sums them, and ends in the FPN's output convolutions:
+    these start as copies of the detector's, so that what has to be learned is only what the FPN sums.
+    """
+
+    def __init__(self, channels: int, hidden: Sequence[int], blocks: int = 2) -> None:
+        """Build with random weights.
+
+        Args:
+            channels: of the pyramid.
+            hidden: channels at strides 32, 16, 8 and 4.
+            blocks: residual blocks at each stride.
+        """
+        super().__init__()
+        self.up = nn.ModuleList(Up(a, b) for a, b in pairwise(hidden))
+        self.blocks = nn.ModuleList(nn.Sequential(*(ResidualBlock(width) for _ in range(blocks))) for width in hidden)
+        self.to_lateral = nn.ModuleList(nn.Conv2d(width, channels, 1) for width in hidden)
+        self.lateral_scale = nn.ParameterList(nn.Parameter(torch.ones(channels, 1, 1)) for _ in hidden)
+        self.outputs = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in hidden)
+
+    def forward(self, entries: Sequence[Tensor | None]) -> dict[str, Tensor]:
+        """Rebuild the pyramid.
+
+        Args:
+            entries: what enters at strides 32, 16, 8 and 4, (N, hidden, h, w); None where nothing does.
+
+        Returns:
+            p2 … p5, (N, channels, h, w).
+        """
+        pyramid: dict[str, Tensor] = {}
+        hidden, inner = entries[0], None
+        for place, level in enumerate(reversed(REBUILT)):
+            if place:
+                hidden = self.up[place - 1](hidden)
+                if entries[place] is not None:
+                    hidden = hidden + entries[place]
+            hidden = self.blocks[place](F.relu(hidden))
+            lateral = self.to_lateral[place](hidden) * self.lateral_scale[place]
+            inner = lateral if inner is None else lateral + F.interpolate(inner, scale_factor=2.0, mode="nearest")
+            pyramid[level] = self.outputs[place](inner)
+        return pyramid

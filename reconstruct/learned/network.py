@@ -1,0 +1,90 @@
+"""The whole learned codec as one network, as it is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from .gains import Gains
+from .prior import ContextPrior
+from .transforms import Analysis, Synthesis
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The sizes of a learned codec's parts."""
+
+    pyramid_channels: int
+    res2_channels: int
+    analysis: tuple[int, int, int] = (96, 128, 128)
+    """Hidden channels of the analysis at strides 8, 16 and 32."""
+    synthesis: tuple[int, int, int, int] = (192, 160, 96, 64)
+    """Hidden channels of the synthesis at strides 32, 16, 8 and 4."""
+    groups: tuple[tuple[int, ...], ...] = ((16, 48), (16, 32, 80))
+    """Channel groups of y0 and y1, in coding order."""
+    qualities: int = 8
+
+    @property
+    def latents(self) -> tuple[int, ...]:
+        """Channels of each latent."""
+        return tuple(sum(groups) for groups in self.groups)
+
+    @property
+    def key_channels(self) -> dict[str, int]:
+        """Channels of what the analysis reads."""
+        return dict.fromkeys(("inner3", "inner4", "inner5"), self.pyramid_channels) | {"res2": self.res2_channels}
+
+
+@dataclass(frozen=True)
+class Passage:
+    """What became of features on their way through the codec."""
+
+    bits: list[Tensor]
+    """(N,) information content of each latent."""
+    pyramid: dict[str, Tensor]
+    """p2 … p5, (N, C, h, w)."""
+
+
+class CodecNetwork(nn.Module):
+    """Analysis, gains, entropy model and synthesis."""
+
+    def __init__(self, shape: Shape) -> None:
+        """Build with random weights."""
+        super().__init__()
+        self.shape = shape
+        latents = shape.latents
+        self.analysis = Analysis(shape.key_channels, shape.analysis, latents)
+        self.synthesis = Synthesis(shape.pyramid_channels, shape.synthesis, latents)
+        self.gains = Gains(latents, shape.qualities)
+        before = (0, *latents[:-1])
+        self.priors = nn.ModuleList(
+            ContextPrior(groups, coarse, shape.qualities) for groups, coarse in zip(shape.groups, before, strict=True)
+        )
+
+    def forward(self, features: Mapping[str, Tensor], quality: Tensor) -> Passage:
+        """Send features through the codec as training sees it.
+
+        Noise in place of rounding for the rate, rounding with a straight-through gradient for the pyramid (Minnen &
+        Singh, arXiv 2007.08739).
+
+        Args:
+            features: the key levels, (N, C, h, w).
+            quality: (N,) int64, from 0 on.
+        """
+        scaled = self.gains.scale(self.analysis(features), quality)
+        rounded = [torch.round(y) for y in scaled]
+        noisy = [y + torch.rand_like(y) - 0.5 for y in scaled] if self.training else rounded
+        bits = self._bits(noisy, rounded, quality)
+        straight = [y + (r - y).detach() for y, r in zip(scaled, rounded, strict=True)]
+        return Passage(bits, self.synthesis(self.gains.unscale(straight, quality)))
+
+    def _bits(self, noisy: Sequence[Tensor], rounded: Sequence[Tensor], quality: Tensor) -> list[Tensor]:
+        before = [None, *rounded[:-1]]
+        with torch.autocast(noisy[0].device.type, enabled=False):
+            return [
+                prior(y, symbols, coarse, quality).sum((1, 2, 3))
+                for prior, y, symbols, coarse in zip(self.priors, noisy, rounded, before, strict=True)
+            ]

@@ -1,0 +1,75 @@
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from benchmarks import measure
+from benchmarks.levels.mix import fit_mix, grid_around, publish_mix
+from benchmarks.session import Session
+from detector.coco import Picture
+from detector.model import DetectorModel, open_detector
+from protocol.geometry import Geometry
+from reconstruct.codec import LEVELS, build_codec
+from reconstruct.fit import ParameterFitter
+from reconstruct.parameters import Parameters
+
+PICTURES = [Picture(id, Path(f"{id}.jpg")) for id in range(3)]
+
+
+def pyramid(picture: Picture, *, noise: float) -> dict[str, Tensor]:
+    """Random levels, and a p4 of 0.3 up(p5) + 0.9 down(p3)."""
+    generator = torch.Generator().manual_seed(picture.id)
+    geometry = Geometry(network_size=(64 + 32 * picture.id, 96), channels=3, size_divisibility=32)
+    levels = {level: torch.randn(1, *geometry.level_shape(level), generator=generator) for level in LEVELS[:-1]}
+    up = F.interpolate(levels["p5"], scale_factor=2, mode="bilinear", align_corners=False)
+    p4 = 0.3 * up + 0.9 * F.avg_pool2d(levels["p3"], 2)
+    return levels | {"p4": p4 + noise * torch.randn(p4.shape, generator=generator)}
+
+
+def session(monkeypatch: pytest.MonkeyPatch, noise: float) -> Session:
+    """One whose worker is this process, with made-up features."""
+    monkeypatch.setattr(measure, "features", lambda picture: pyramid(picture, noise=noise))
+    stand_in: Any = SimpleNamespace(map=lambda function, _: (function(picture) for picture in PICTURES))
+    return cast(Session, stand_in)
+
+
+def test_least_squares_finds_the_mix_that_made_p4(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert fit_mix(session(monkeypatch, noise=0)) == pytest.approx((0.3, 0.9), abs=1e-4)
+
+
+def test_least_squares_are_those_that_keyfpn_train_fits(monkeypatch: pytest.MonkeyPatch) -> None:
+    fitter = ParameterFitter()
+    for picture in PICTURES:
+        fitter.add(pyramid(picture, noise=1))
+    expected = fitter.fit().mixes["p4", "p3", "p5"]
+    assert fit_mix(session(monkeypatch, noise=1)) == pytest.approx(expected, abs=1.5e-4)
+    assert expected != pytest.approx((0.3, 0.9), abs=0.01)
+
+
+def test_the_grid_is_seven_by_seven_around_its_centre() -> None:
+    grid = grid_around((0.5334, 0.2271))
+    assert len(set(grid)) == 49
+    assert grid[24] == (0.5334, 0.2271)
+    assert {a for a, _ in grid} == {0.2334, 0.3334, 0.4334, 0.5334, 0.6334, 0.7334, 0.8334}
+    assert min(b for _, b in grid) == -0.0729
+    assert "-0.0" not in {str(value) for mix in grid_around((0.1, 0.3)) for value in mix}
+
+
+def test_a_published_mix_is_what_interpolate_rebuilds_with(detector_model: DetectorModel, tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    manifest = publish_mix(detector_model, (0.25, 0.75), folder)
+    published = open_detector(str(folder))
+    assert published.fingerprint == manifest.fingerprint != detector_model.fingerprint
+    rule = build_codec("interpolate:levels=p3+p5,precision=fp32", published).provenance()["p4"]
+    assert rule == "0.25 * up(p5) + 0.75 * down(p3)"
+    before, after = Parameters.of(detector_model), Parameters.of(published)
+    assert {key: mix for key, mix in after.mixes.items() if key != ("p4", "p3", "p5")} == {
+        key: mix for key, mix in before.mixes.items() if key != ("p4", "p3", "p5")
+    }
+    assert set(after.ranges) == set(before.ranges)
