@@ -55,7 +55,7 @@ def rate(
     weights: Weights = None,
     codec: Annotated[
         list[str] | None,
-        typer.Option(help="Codec settings of a split row; repeatable.  [default: raw and interpolate, fp32 to int2]"),
+        typer.Option(help="Codec settings of a split row; repeatable.  [default: all codecs of the model]"),
     ] = None,
     size: Annotated[
         list[str] | None,
@@ -73,10 +73,10 @@ def rate(
         from .plot import draw_plot
         from .rate import run_rate
         from .report import print_report, to_markdown
-        from .rows import DEFAULT_CODECS
+        from .rows import default_codecs
 
         session = open_session(images, annotations, detector, weights, limit, precision, workers, cache)
-        result = run_rate(session, codec or DEFAULT_CODECS, size or tuple(SIZES))
+        result = run_rate(session, codec or default_codecs(session.model), size or tuple(SIZES))
         write_files(
             out,
             {
@@ -117,17 +117,18 @@ def split(
         from detector.model import open_detector
         from detector.pictures import find_pictures
 
-        from .split import compare_with_unsplit, time_edge, to_dict
+        from .codec_times import time_codecs
+        from .split import compare_with_unsplit, time_edge
+        from .split_report import print_split, to_dict
 
         model = open_detector(detector, weights)
         pictures = find_pictures([images])[:limit]
         difference, times = compare_with_unsplit(model, pictures), time_edge(model, pictures)
+        codec_times = time_codecs(model, pictures)
     if as_json:
-        print(json.dumps(to_dict(model, difference, times), indent=1))
+        print(json.dumps(to_dict(model, difference, times, codec_times), indent=1))
         return
-    from .report import print_split
-
-    print_split(difference, times, console())
+    print_split(difference, times, codec_times, console())
 
 
 def main() -> None:

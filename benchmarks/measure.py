@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -53,9 +53,9 @@ class Measurer:
         self.model = open_detector(source.detector, source.weights)
         self.preprocessor = Preprocessor(self.model.cfg)
         self.cache = FeatureCache(source.features, source.precision)
-        network = self.model.build()
-        self._edge = EdgeHalf(network, LEVELS, precision=source.precision)
-        self._server = ServerHalf(network, precision=source.precision)
+        self._network, self._precision = self.model.build(), source.precision
+        self._edge = EdgeHalf(self._network, LEVELS, precision=source.precision)
+        self._server = ServerHalf(self._network, precision=source.precision)
         self._codecs: dict[CodecSettings, FeatureCodec] = {}
 
     def measure(self, picture: Picture, rows: Sequence[Row]) -> list[Measurement]:
@@ -94,6 +94,11 @@ class Measurer:
         """``p2 … p6`` of a picture of network size, (H, W, 3) uint8 RGB."""
         return self._edge(self.preprocessor.to_input(picture))
 
+    def look(self, picture: np.ndarray, key_levels: Sequence[str]) -> dict[str, Tensor]:
+        """Key levels of a picture of network size, by the edge's half made for them."""
+        half = EdgeHalf(self._network, key_levels, precision=self._precision)
+        return half(self.preprocessor.to_input(picture))
+
     def _send(self, view: _View, settings: CodecSettings) -> bytes:
         """What the edge puts on the wire."""
         if settings not in self._codecs:
@@ -108,7 +113,7 @@ class Measurer:
             capture_time=0,
             image_size=view.image_size,
             network_size=view.network_size,
-            chunks=codec.encode(view.features),
+            chunks=codec.encode(view.key_features(codec.key_levels)),
         )
         return packet.serialize(_LIMITS)
 
@@ -127,6 +132,7 @@ class _View:
         self.image_size = picture_size(picture.path)
         self.network_size = measurer.preprocessor.network_size(self.image_size)
         self.geometry = measurer.model.geometry(self.network_size)
+        self._below: dict[tuple[str, ...], dict[str, Tensor]] = {}
 
     @cached_property
     def original(self) -> np.ndarray:
@@ -141,6 +147,15 @@ class _View:
         features = self._measurer.backbone(self._measurer.preprocessor.resize(self.original))
         cache.write(self.picture.id, features)
         return features
+
+    def key_features(self, key_levels: tuple[str, ...]) -> Mapping[str, Tensor]:
+        """What a codec reads of the original: levels of the pyramid, or what lies below them."""
+        if set(key_levels) <= set(LEVELS):
+            return self.features
+        if key_levels not in self._below:
+            resized = self._measurer.preprocessor.resize(self.original)
+            self._below[key_levels] = self._measurer.look(resized, key_levels)
+        return self._below[key_levels]
 
 
 def geometries(model: DetectorModel, pictures: Sequence[Picture]) -> list[tuple[int, Geometry]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from rich.console import Console
 
@@ -11,7 +11,6 @@ from .curves import BdRate
 from .evaluation import AGREEMENT_SCORE, Figures
 from .result import DROPS, STUDY_XFOLD, RateResult
 from .rows import RateRow
-from .split import Difference, EdgeTime
 from .tables import Table, ap, interval, print_tables, signed, xfold
 
 _METHOD = f"""## How to read this
@@ -30,18 +29,6 @@ _METHOD = f"""## How to read this
   over pictures ({RESAMPLES} resamples).
 * **agree**: AP against the unsplit detector's own boxes of score {AGREEMENT_SCORE} or more in place of the annotations.
 """
-
-
-def print_split(difference: Difference, times: Sequence[EdgeTime], console: Console) -> None:
-    """Print the split benchmark."""
-    equal = "equal" if difference.counts_and_classes_equal else "DIFFERENT"
-    console.print(
-        f"{difference.pictures} pictures, {difference.boxes} boxes: counts and classes {equal}, scores within "
-        f"{difference.score:.1e}, boxes within {difference.box_pixels:.1e} pixels of the unsplit detector"
-    )
-    rows = [["+".join(t.key_levels), f"{t.edge_ms:.1f}", f"{t.whole_ms:.1f}", f"{t.ratio:.3f}"] for t in times]
-    columns = ["key levels", "edge half, ms", "backbone + whole FPN, ms", "ratio"]
-    console.print(Table("Edge time (medians)", columns, rows).to_rich())
 
 
 def print_report(result: RateResult, console: Console) -> None:

@@ -12,7 +12,7 @@ from torch import Tensor
 from detector.coco import Picture
 from detector.model import DetectorModel
 from protocol.geometry import Geometry
-from reconstruct.codec import build_codec
+from reconstruct.codec import build_codec, codec_names, identity
 from reconstruct.settings import CodecSettings
 
 from .anchors import Anchor, default_anchors
@@ -27,7 +27,7 @@ _PRECISIONS = (
     "precision=int8,coder=zstd",
     "precision=int4,coder=zstd",
 )
-DEFAULT_CODECS = tuple(f"{codec}:{precision}" for codec in ("raw", "interpolate") for precision in _PRECISIONS)
+_NETWORK_PRECISIONS = ("precision=fp32", *(f"precision=int{bits}" for bits in (8, 4, 3, 2)))
 
 
 Scope = Literal["rpn", "full"]
@@ -66,6 +66,17 @@ class RateRow(Row):
     """What is sent of the pyramid; None where a picture is."""
 
 
+def default_codecs(model: DetectorModel) -> list[str]:
+    """Settings of all codecs that a model has the files of."""
+    codecs = [f"{codec}:{precision}" for codec in ("raw", "interpolate") for precision in _PRECISIONS]
+    if "network" in codec_names(model):
+        codecs += [f"network:{precision}" for precision in _NETWORK_PRECISIONS]
+    if "learned" in codec_names(model):
+        qualities = build_codec("learned", model).qualities
+        codecs += [f"learned:quality={quality}" for quality in range(1, qualities + 1)]
+    return codecs
+
+
 def original_row(pictures: Sequence[Picture]) -> RateRow:
     """Sending the original file: the detector is the unsplit one, so this row is the reference of all others.
 
@@ -99,8 +110,8 @@ def codec_rows(codecs: Sequence[str], model: DetectorModel) -> list[RateRow]:
     for text in codecs:
         codec = build_codec(text, model)
         setting = str(codec.settings)
-        # The fingerprint covers the codec's own files: a model published anew is measured anew.
-        key = f"{setting}@{model.fingerprint.hex()}"
+        # A codec that is published anew is measured anew, and only that one.
+        key = f"{setting}@{identity(codec, model)}"
         rows[key] = RateRow(
             key=key, how=codec.settings, family=codec.name, setting=setting, size=None, key_levels=codec.key_levels
         )

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from time import perf_counter
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from edge.encoder import EdgeEncoder
 from edge.sources import Frame
 from reconstruct.codec import LEVELS, build_codec
 from server.pipeline import DetectionPipeline
+
+Result = TypeVar("Result")
 
 LOSSLESS = "raw:precision=fp32"
 KEY_SETS = (("p3", "p5"), ("p3",), ("p4",), ("p5",))
@@ -84,9 +86,9 @@ def time_edge(model: DetectorModel, pictures: Sequence[Path]) -> list[EdgeTime]:
     edge_ms: list[list[float]] = [[] for _ in halves]
     for path in pictures:
         network_input = preprocessor.to_input(preprocessor.resize(read_picture(path)))
-        whole_ms.append(_milliseconds(lambda x=network_input: _whole_backbone(network, x)))
+        whole_ms.append(timed(lambda x=network_input: whole_backbone(network, x))[0])
         for half, times in zip(halves, edge_ms, strict=True):
-            times.append(_milliseconds(lambda half=half, x=network_input: half(x)))
+            times.append(timed(lambda half=half, x=network_input: half(x))[0])
     return [
         EdgeTime(
             half.key_levels,
@@ -98,31 +100,22 @@ def time_edge(model: DetectorModel, pictures: Sequence[Path]) -> list[EdgeTime]:
     ]
 
 
-def to_dict(model: DetectorModel, difference: Difference, times: Sequence[EdgeTime]) -> dict[str, Any]:
-    """For JSON."""
-    return {
-        "detector": model.name,
-        "fingerprint": model.fingerprint.hex(),
-        "threads": torch.get_num_threads(),
-        "difference": asdict(difference),
-        "edge_times": [asdict(time) for time in times],
-    }
-
-
 def _unsplit(network: GeneralizedRCNN, network_input: Tensor, original: np.ndarray) -> Detections:
     with torch.inference_mode():
         found = network([{"image": network_input, "height": original.shape[0], "width": original.shape[1]}])
     return Detections.from_instances(found[0]["instances"])
 
 
-def _whole_backbone(network: GeneralizedRCNN, network_input: Tensor) -> None:
+def whole_backbone(network: GeneralizedRCNN, network_input: Tensor) -> None:
+    """Run what the unsplit detector runs up to its pyramid."""
     with torch.inference_mode():
         padded = network.preprocess_image([{"image": network_input}]).tensor
         features = network.backbone(padded.contiguous(memory_format=torch.channels_last))
     assert list(features) == list(LEVELS)
 
 
-def _milliseconds(work: Any) -> float:
+def timed(work: Callable[[], Result]) -> tuple[float, Result]:
+    """Milliseconds that work takes, and what it gives."""
     start = perf_counter()
-    work()
-    return 1e3 * (perf_counter() - start)
+    result = work()
+    return 1e3 * (perf_counter() - start), result

@@ -27,7 +27,7 @@ from protocol.wire import Reader, write_varint
 
 MAGIC = b"KFPN"
 VERSION = 1
-CODEC_IDS = {"raw": 1, "interpolate": 2, "learned": 3}
+CODEC_IDS = {"raw": 1, "interpolate": 2, "learned": 3, "network": 4}
 FINGERPRINT_BYTES = 8
 _CODECS = {codec_id: codec for codec, codec_id in CODEC_IDS.items()}
 _PREFIX = struct.Struct("<4sB")
@@ -48,7 +48,7 @@ class Packet:
     """One frame's key levels, with all that a receiver needs to decode them besides the model files.
 
     Attributes:
-        codec: `"raw"`, `"interpolate"` or `"learned"`.
+        codec: `"raw"`, `"interpolate"`, `"learned"` or `"network"`.
         quality: the codec's own scale, 0 to 255.
         fingerprint: the first 8 bytes of the SHA-256 of the model's manifest.
         stream_id: which stream of frames; u64.

@@ -1,3 +1,3 @@
 """How a pyramid comes back: the codecs and their networks."""
 
-from . import interpolate, learned, raw  # noqa: F401  (they register themselves)
+from . import interpolate, learned, network, raw  # noqa: F401  (they register themselves)

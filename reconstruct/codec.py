@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import ClassVar
@@ -33,8 +35,12 @@ class FeatureCodec(ABC):
     """As in settings and in ``Packet.codec``."""
     key_levels: tuple[str, ...]
     """What the edge's half of the detector has to compute."""
+    files: ClassVar[tuple[str, ...]]
+    """Files and folders of a model folder that belong to the codec: what it does depends on these and the detector."""
     quality: int = 0
     """Goes into the packet's header; 0 for codecs that have no qualities."""
+    qualities: int = 0
+    """How many there are, from 1 on."""
 
     @classmethod
     @abstractmethod
@@ -110,6 +116,17 @@ def codec_names(model: DetectorModel | None = None) -> list[str]:
     return sorted(name for name, codec in _REGISTRY.items() if model is None or codec.serves(model))
 
 
+def identity(codec: FeatureCodec, model: DetectorModel) -> str:
+    """What a codec's results with a model depend on, hashed: all the model's files but those of other codecs.
+
+    Unlike the fingerprint it stays the same when another codec is trained anew.
+    """
+    owned = {file for known in _REGISTRY.values() for file in known.files}
+    others = owned - set(codec.files)
+    hashes = {name: value for name, value in model.manifest.hashes.items() if name.split("/")[0] not in others}
+    return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()[:16]
+
+
 def build_codec(settings: CodecSettings | str, model: DetectorModel) -> FeatureCodec:
     """The codec that an edge encodes with.
 
@@ -130,6 +147,8 @@ def codec_of(packet: Packet, model: DetectorModel) -> FeatureCodec:
         ProtocolError: the codec refuses the packet.
     """
     packet.require_fingerprint(model.fingerprint)
-    if packet.codec not in _REGISTRY:
-        raise InvalidField("codec", f"one of {', '.join(codec_names())}", packet.codec)
+    if packet.codec not in codec_names(model):
+        raise InvalidField(
+            "codec", f"one that {model.name} has the files of ({', '.join(codec_names(model))})", packet.codec
+        )
     return _REGISTRY[packet.codec].from_packet(packet, model)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -33,10 +33,13 @@ class InterpolateCodec(LevelCodec):
     name = "interpolate"
     default_levels = "p3+p5"
 
-    def rebuild(self, level: str, sent: Mapping[str, Tensor], geometry: Geometry) -> Tensor:
-        if level == "p6":
-            p5 = sent["p5"] if "p5" in sent else self.rebuild("p5", sent, geometry)
-            return last_level_max_pool(p5)
+    def rebuild(self, missing: Sequence[str], sent: Mapping[str, Tensor], geometry: Geometry) -> dict[str, Tensor]:
+        rebuilt = {level: self._interpolate(level, sent, geometry) for level in missing if level != "p6"}
+        if "p6" in missing:
+            rebuilt["p6"] = last_level_max_pool(rebuilt["p5"])  # where p5 was sent, p6 is not missing
+        return rebuilt
+
+    def _interpolate(self, level: str, sent: Mapping[str, Tensor], geometry: Geometry) -> Tensor:
         _, height, width = geometry.level_shape(level)
         sources = nearest_levels(level, self.key_levels)
         scaled = [scale(sent[source], (height, width)) for source in sources]

@@ -20,7 +20,7 @@ from protocol.packet import Packet
 from protocol.quantization import MAX_BITS, MIN_BITS, Ranges, fit_ranges
 
 from .codec import LEVELS, FeatureCodec
-from .parameters import Parameters
+from .parameters import MIXES_FILE, RANGES_FILE, Parameters
 from .settings import CodecSettings
 
 PRECISIONS: dict[str, int] = {"fp32": 32, "fp16": 16} | {f"int{b}": b for b in range(MIN_BITS, MAX_BITS + 1)}
@@ -39,6 +39,7 @@ class LevelCodec(FeatureCodec):
             extremes, sent).
     """
 
+    files = (RANGES_FILE, MIXES_FILE)
     default_levels: str
 
     def __init__(
@@ -118,7 +119,9 @@ class LevelCodec(FeatureCodec):
         sent = {chunk.level: self._decode_level(chunk, geometry, limits) for chunk in chunks}
         if "p6" not in sent and "p5" in sent:
             sent["p6"] = last_level_max_pool(sent["p5"])
-        return {level: sent[level] if level in sent else self.rebuild(level, sent, geometry) for level in LEVELS}
+        missing = [level for level in LEVELS if level not in sent]
+        pyramid = sent | self.rebuild(missing, sent, geometry) if missing else sent
+        return {level: pyramid[level] for level in LEVELS}
 
     def _decode_level(self, chunk: Chunk, geometry: Geometry, limits: Limits) -> Tensor:
         bits = chunk.quantization.bits if isinstance(chunk.quantization, Uniform) else 0
@@ -127,8 +130,8 @@ class LevelCodec(FeatureCodec):
         return torch.from_numpy(values)[None]
 
     @abstractmethod
-    def rebuild(self, level: str, sent: Mapping[str, Tensor], geometry: Geometry) -> Tensor:
-        """Make a level that was not sent, (1, C, h, w), out of those that were.
+    def rebuild(self, missing: Sequence[str], sent: Mapping[str, Tensor], geometry: Geometry) -> dict[str, Tensor]:
+        """Make the levels that were not sent, (1, C, h, w) each, out of those that were.
 
         p6 is among ``sent`` whenever p5 is, since it is exact from p5.
         """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -26,8 +26,8 @@ class RawCodec(LevelCodec):
     name = "raw"
     default_levels = "p2+p3+p4+p5"
 
-    def rebuild(self, level: str, sent: Mapping[str, Tensor], geometry: Geometry) -> Tensor:
-        return torch.zeros(1, *geometry.level_shape(level))
+    def rebuild(self, missing: Sequence[str], sent: Mapping[str, Tensor], geometry: Geometry) -> dict[str, Tensor]:
+        return {level: torch.zeros(1, *geometry.level_shape(level)) for level in missing}
 
     def rule(self, level: str) -> str:
         return "not sent: zeros"

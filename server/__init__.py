@@ -1,1 +1,7 @@
 """Packet in, boxes out: the gRPC service, and decoding of files; the command `keyfpn-server`."""
+
+import os
+
+# Before NumPy is imported: its BLAS serves the small integer products of entropy coding, which more threads only slow
+# down. torch has threads of its own.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

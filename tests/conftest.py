@@ -9,10 +9,13 @@ import pytest
 import torch
 from detectron2.modeling import GeneralizedRCNN
 
+from detector.manifest import Manifest
 from detector.model import DetectorModel, open_detector
 from detector.pictures import Preprocessor, read_picture
+from detector.publish import publish_detector
 from reconstruct.learned.network import CodecNetwork, Shape
-from training.publish import publish_codec
+from reconstruct.network import NetworkShape, ReconstructionNetwork
+from training.publish import publish_codec, publish_network
 from training.tables import fit_entropy_models
 
 COCO_SUBSET = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "coco_subset"
@@ -25,7 +28,7 @@ def detector_model() -> DetectorModel:
 
 @pytest.fixture(scope="session")
 def learned_model(detector_model: DetectorModel, tmp_path_factory: pytest.TempPathFactory) -> DetectorModel:
-    """The bundled detector with a learned codec of its own: three qualities, few channels, random weights."""
+    """The bundled detector with a reconstruction network and a learned codec: few channels, random weights."""
     torch.manual_seed(0)
     shape = Shape(128, 24, analysis=(8, 8, 8), synthesis=(8, 8, 8, 8), groups=((2, 3), (2, 4)), qualities=3)
     codec = CodecNetwork(shape).eval()
@@ -39,7 +42,17 @@ def learned_model(detector_model: DetectorModel, tmp_path_factory: pytest.TempPa
             for parameter in prior.parameters():
                 parameter.add_(0.3 * torch.randn_like(parameter))
     folder = tmp_path_factory.mktemp("models") / "small_codec"
-    publish_codec(detector_model, codec, fit_entropy_models(codec, frames), folder)
+    publish_network(detector_model, ReconstructionNetwork(NetworkShape(128, hidden=(8, 8, 8, 8))), folder)
+    publish_codec(open_detector(str(folder)), codec, fit_entropy_models(codec, frames), folder)
+    return open_detector(str(folder))
+
+
+@pytest.fixture(scope="session")
+def unfitted_model(detector_model: DetectorModel, tmp_path_factory: pytest.TempPathFactory) -> DetectorModel:
+    """The bundled detector without the files of any codec."""
+    folder = tmp_path_factory.mktemp("models") / "unfitted"
+    publish_detector(detector_model, folder)
+    Manifest.of_folder(folder).write(folder)
     return open_detector(str(folder))
 
 

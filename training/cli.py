@@ -3,27 +3,37 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from detector import BUNDLED
 
-from .codec_recipe import CodecRecipe
+from .options import (
+    Batch,
+    Detector,
+    Device,
+    EvaluateEvery,
+    Holdout,
+    Images,
+    Minutes,
+    Precision,
+    Resume,
+    Run,
+    Seed,
+    Steps,
+    Weights,
+    hashes,
+    say_ending,
+    user_errors,
+)
 from .recipe import Recipe
-
-if TYPE_CHECKING:
-    from .loop import Ending
+from .reconstruction_cli import CODEC_HELP, NETWORK_HELP, codec, network
 
 # torch and detectron2 take seconds to import: what needs them is imported where it is used.
-
-FAILED, INTERRUPTED = 2, 130
-"""Exit codes: training cannot start or go on; Ctrl-C, as shells have it."""
 
 app = typer.Typer(
     help="Trains what keyfpn runs on.",
@@ -59,9 +69,9 @@ Exit codes: 0 done, or out of --minutes; 2 wrong usage, or training cannot go on
 @app.command(help=_DETECTOR_HELP)
 def detector(
     *,
-    images: Annotated[Path, typer.Option(metavar="DIR", help="The training pictures.")],
+    images: Images,
     annotations: Annotated[Path, typer.Option(metavar="FILE", help="Their boxes, in COCO's JSON.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="The run's own folder.")],
+    out: Run,
     config: Annotated[
         str | None,
         typer.Option(
@@ -76,23 +86,17 @@ def detector(
     init_weights: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Start from these weights of a whole detector.")
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the whole run.")] = Recipe.steps,
-    minutes: Annotated[
-        float | None, typer.Option(min=0, help="Stop training after this time, and publish what there is.")
-    ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Pictures per step.")] = Recipe.batch,
-    holdout: Annotated[
-        int, typer.Option(min=1, help="Pictures kept out of training, to evaluate on.")
-    ] = Recipe.holdout,
-    evaluate_every: Annotated[int, typer.Option(min=1, help="Steps from one evaluation to the next.")] = 500,
-    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to train.")] = "cpu",
-    precision: Annotated[
-        Literal["fp32", "bf16"], typer.Option(help="Precision of convolutions and matrix products.")
-    ] = Recipe.precision,
-    seed: Annotated[int, typer.Option(min=0, help="Of every random draw.")] = Recipe.seed,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    steps: Steps = Recipe.steps,
+    minutes: Minutes = None,
+    batch: Batch = Recipe.batch,
+    holdout: Holdout = Recipe.holdout,
+    evaluate_every: EvaluateEvery = 500,
+    device: Device = "cpu",
+    precision: Precision = Recipe.precision,
+    seed: Seed = Recipe.seed,
+    resume: Resume = False,
 ) -> None:
-    with _user_errors():
+    with user_errors():
         from detector.coco import CocoData
 
         from .detector import DetectorTraining, initial_network, read_training_config
@@ -107,7 +111,7 @@ def detector(
         loop = TrainingLoop(
             task,
             out,
-            {"task": "detector", **asdict(recipe), **_hashes(task.config, files)},
+            {"task": "detector", **asdict(recipe), **hashes(task.config, files)},
             steps=steps,
             batch=batch,
             seed=seed,
@@ -115,115 +119,11 @@ def detector(
             console=Console(stderr=True),
         )
         ending = loop.run(resume=resume, minutes=minutes)
-    _say_ending(ending, task.state.step, steps, f"The detector is in {out / MODEL}.")
+    say_ending(ending, task.state.step, steps, f"The detector is in {out / MODEL}.")
 
 
-_CODEC_HELP = """Train a learned codec for a detector, on pictures without labels.
-
-\b
-An hour for the bundled detector:
-  keyfpn-train codec --images coco/train --minutes 60 --out runs/codec
-Detect with what came of it:
-  keyfpn-edge encode picture.jpg --detector runs/codec/model --codec learned:quality=5 --out packets
-
-\b
-The folder of the run gets
-  log.jsonl      rate, distortion and learning rate of each step, bytes and agreement of each evaluation
-  loss.png       the same, drawn
-  checkpoint.pt  every two minutes and at the end
-  settings.json  the recipe, and the hashes of detector and pictures' names
-  model/         the detector and its codec, ready to be run
-
-Agreement is AP against the unsplit detector's own boxes, on pictures held out of training. Ctrl-C ends the run with a
-checkpoint; the same command with --resume goes on.
-
-Exit codes: 0 done, or out of --minutes; 2 wrong usage, or training cannot go on; 130 interrupted.
-"""
-
-
-@app.command(help=_CODEC_HELP)
-def codec(
-    *,
-    images: Annotated[Path, typer.Option(metavar="DIR", help="Training pictures.")],
-    out: Annotated[Path, typer.Option(metavar="DIR", help="The run's own folder.")],
-    detector: Annotated[
-        str, typer.Option(metavar="NAME|DIR|CONFIG", help="A published model, or with --weights a detectron2 config.")
-    ] = BUNDLED,
-    weights: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Of a config: .safetensors, .pth or a zoo .pkl.")
-    ] = None,
-    init_codec: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Start from the codec in this model folder.")
-    ] = None,
-    steps: Annotated[int, typer.Option(min=1, help="Steps of the whole run.")] = CodecRecipe.steps,
-    minutes: Annotated[
-        float | None, typer.Option(min=0, help="Stop training after this time, and publish what there is.")
-    ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Crops per step.")] = CodecRecipe.batch,
-    holdout: Annotated[
-        int, typer.Option(min=1, help="Pictures kept out of training, to evaluate on.")
-    ] = CodecRecipe.holdout,
-    evaluate_every: Annotated[int, typer.Option(min=1, help="Steps from one evaluation to the next.")] = 1000,
-    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where to train.")] = "cpu",
-    precision: Annotated[
-        Literal["fp32", "bf16"], typer.Option(help="Precision of convolutions and matrix products.")
-    ] = CodecRecipe.precision,
-    learning_rate: Annotated[float, typer.Option(min=0, help="Of the transforms.")] = CodecRecipe.learning_rate,
-    feature_weight: Annotated[
-        float, typer.Option(min=0, help="Of the features' squared error in the distortion.")
-    ] = CodecRecipe.feature_weight,
-    rpn_weight: Annotated[
-        float, typer.Option(min=0, help="Of the RPN's view in the distortion.")
-    ] = CodecRecipe.rpn_weight,
-    box_weight: Annotated[
-        float, typer.Option(min=0, help="Of the box head's view in the distortion.")
-    ] = CodecRecipe.box_weight,
-    seed: Annotated[int, typer.Option(min=0, help="Of every random draw.")] = CodecRecipe.seed,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-) -> None:
-    with _user_errors():
-        import torch
-
-        from detector.model import open_detector
-        from detector.pictures import find_pictures
-
-        from .codec import CodecTraining
-        from .loop import MODEL, TrainingLoop
-
-        torch.set_flush_denormal(True)  # gradients of rare symbols are denormal: several times slower on CPUs
-        recipe = CodecRecipe(
-            steps=steps,
-            batch=batch,
-            holdout=holdout,
-            precision=precision,
-            learning_rate=learning_rate,
-            feature_weight=feature_weight,
-            rpn_weight=rpn_weight,
-            box_weight=box_weight,
-            seed=seed,
-        )
-        model = open_detector(detector, weights, device=device)
-        pictures = find_pictures([images])
-        task = CodecTraining(model, pictures, recipe, init_codec)
-        names = "\n".join(path.name for path in pictures)
-        loop = TrainingLoop(
-            task,
-            out,
-            {
-                "task": "codec",
-                **asdict(recipe),
-                "detector": model.fingerprint.hex(),
-                "init_codec": None if init_codec is None else open_detector(str(init_codec)).fingerprint.hex(),
-                **_hashes(names, {}),
-            },
-            steps=steps,
-            batch=batch,
-            seed=seed,
-            evaluate_every=evaluate_every,
-            console=Console(stderr=True),
-        )
-        ending = loop.run(resume=resume, minutes=minutes)
-    _say_ending(ending, task.state.step, steps, f"The codec is in {out / MODEL}.")
+app.command(help=CODEC_HELP)(codec)
+app.command(help=NETWORK_HELP)(network)
 
 
 _FIT_HELP = """Fit to a detector what the codecs raw and interpolate need, and publish both as a model folder.
@@ -250,18 +150,14 @@ Exit codes: 0 done; 2 wrong usage, or files that cannot be used.
 @app.command(help=_FIT_HELP)
 def fit(
     *,
-    images: Annotated[Path, typer.Option(metavar="DIR", help="Training pictures.")],
+    images: Images,
     out: Annotated[Path, typer.Option(metavar="DIR", help="The model folder to write.")],
-    detector: Annotated[
-        str, typer.Option(metavar="NAME|DIR|CONFIG", help="A published model, or with --weights a detectron2 config.")
-    ] = BUNDLED,
-    weights: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Of a config: .safetensors, .pth or a zoo .pkl.")
-    ] = None,
+    detector: Detector = BUNDLED,
+    weights: Weights = None,
     pictures: Annotated[int, typer.Option(min=1, help="How many pictures, evenly from the sorted folder.")] = 300,
-    device: Annotated[Literal["cpu", "cuda"], typer.Option(help="Where the backbone runs.")] = "cpu",
+    device: Device = "cpu",
 ) -> None:
-    with _user_errors():
+    with user_errors():
         from rich.progress import track
 
         from detector.model import open_detector
@@ -283,31 +179,3 @@ def main() -> None:
     """Entry point."""
     warnings.filterwarnings("ignore", category=UserWarning, module="detectron2|torch")
     app()
-
-
-def _say_ending(ending: Ending, step: int, steps: int, done: str) -> None:
-    if ending.name == "INTERRUPTED":
-        typer.echo(f"Interrupted at step {step} of {steps}. Add --resume to go on.")
-        raise typer.Exit(INTERRUPTED)
-    more = f" Time is up at step {step} of {steps}: add --resume to go on." if ending.name == "TIME" else ""
-    typer.echo(done + more)
-
-
-def _hashes(config: str, files: dict[str, Path | None]) -> dict[str, str]:
-    from detector.manifest import Manifest
-
-    given = {name: path for name, path in files.items() if path is not None}
-    return dict(Manifest.of_files("settings", given, contents={"config": config.encode()}).hashes)
-
-
-@contextmanager
-def _user_errors() -> Iterator[None]:
-    from detector.errors import ModelError, PictureError
-
-    from .errors import TrainingError
-
-    try:
-        yield
-    except (ModelError, PictureError, TrainingError, OSError) as error:
-        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
-        raise typer.Exit(FAILED) from error

@@ -4,47 +4,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Generator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
-from detectron2.config import CfgNode
-from detectron2.modeling import GeneralizedRCNN
 from torch import Tensor
-from torch.optim import Adam
-from torch.optim.lr_scheduler import LambdaLR
 
 from detector.model import DetectorModel
 from detector.split import autocast
-from reconstruct.layers import REBUILT
 from reconstruct.learned.files import read_network
 from reconstruct.learned.network import CodecNetwork, Shape
-from reconstruct.learned.transforms import KEY_LEVELS
 
-from .average import moving_average
-from .checkpoint import TrainingState
-from .codec_recipe import CodecRecipe
-from .crops import CropBatches, hold_out_files
-from .data import load_batches
-from .detector_view import DetectorView, Observation
+from .distortion import distortion
 from .loop import Figures
-from .probe import Probe
+from .probe import Trial
 from .publish import publish_codec
-from .tables import fit_entropy_models
-
-_STATISTICS_BATCHES = 16
-"""Of train pictures: for the means and deviations that a new codec starts with."""
+from .reconstruction import Scene, start_standardize, start_top_down, training_state
+from .reconstruction_recipe import CodecRecipe
+from .tables import Frame, fit_entropy_models
 
 
 class CodecTraining:
     """A codec's training as a :class:`training.loop.Task`."""
 
     def __init__(
-        self,
-        model: DetectorModel,
-        pictures: Sequence[Path],
-        recipe: CodecRecipe,
-        initial: Path | None = None,
+        self, model: DetectorModel, pictures: Sequence[Path], recipe: CodecRecipe, initial: Path | None = None
     ) -> None:
         """Prepare a codec's training.
 
@@ -55,118 +39,80 @@ class CodecTraining:
             initial: the model folder of a codec to start from; None starts anew.
 
         Raises:
+            ModelError: the folder has no codec for this detector.
             TrainingError: too few pictures.
         """
-        self._model, self._recipe = model, recipe
-        self._training, held_out = hold_out_files(pictures, recipe.holdout)
-        self._batches = crops(self._training, model.cfg, recipe)
-        detector = model.build()
-        self._view = DetectorView(detector, recipe.precision)
-        self._probe = Probe(model, detector, held_out, recipe.precision)
-        self.state = _training_state(self._initial(detector, initial), recipe)
+        self._recipe, self._scene = recipe, Scene(model, pictures, recipe)
+        codec = self._initial(initial)
+        groups = [
+            {"params": [*codec.analysis.parameters(), *codec.synthesis.parameters()]},
+            {"params": [*codec.priors.parameters(), *codec.gains.parameters()], "lr": recipe.entropy_learning_rate},
+        ]
+        self.state = training_state(codec, recipe, groups)
 
-    def _initial(self, detector: GeneralizedRCNN, folder: Path | None) -> CodecNetwork:
+    def _initial(self, folder: Path | None) -> CodecNetwork:
         torch.manual_seed(self._recipe.seed)
+        detector = self._scene.detector
         fpn = detector.backbone
         codec = CodecNetwork(Shape(fpn.output_shape()["p2"].channels, fpn.bottom_up.output_shape()["res2"].channels))
         if folder is None:
-            pictures = torch.cat([self._batches[step] for step in range(_STATISTICS_BATCHES)])
-            start_from_detector(codec, detector, self._view.observe(pictures).features)
+            features = self._scene.sample()
+            start_standardize(codec.analysis.standardize, features)
+            start_top_down(codec.synthesis.top_down, detector, features)
         else:
             read_network(folder, codec)
         return codec.to(detector.device, memory_format=torch.channels_last).train()
 
     def batches(self, steps: range) -> Generator[Tensor]:
         """The crops of steps."""
-        return load_batches(self._batches, steps)
+        return self._scene.batches(steps)
 
     def losses(self, batch: Tensor) -> dict[str, Tensor]:
         """Rate and distortion at a quality drawn for the step, scaled alike for all qualities."""
-        codec, recipe = self.state.model, self._recipe
-        truth = self._view.observe(batch)
+        codec, recipe, view = self.state.model, self._recipe, self._scene.view
+        truth = view.observe(batch)
         quality = int(torch.randint(codec.shape.qualities, ()))
         with autocast(truth.objectness.device, recipe.precision):
             passage = codec(truth.features, torch.full((len(batch),), quality, device=truth.objectness.device))
         pixels = batch[:, 0].numel()
         lagrangian = math.sqrt(recipe.trade_off(quality + 1))
         losses = {"rate": torch.stack(passage.bits).sum() / pixels / lagrangian}
-        for name, difference in self._distortions(truth, passage.pyramid).items():
-            losses[name] = lagrangian * difference
+        for name, part in distortion(view, truth, passage.pyramid, recipe.weights).items():
+            losses[name] = lagrangian * part
         return losses
-
-    def _distortions(self, truth: Observation, pyramid: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        recipe = self._recipe
-        weighed = {"feature": recipe.feature_weight * feature_error(truth.features, pyramid)}
-        if recipe.rpn_weight or recipe.box_weight:
-            seen = self._view.differences(truth, pyramid)
-            weighed |= {"rpn": recipe.rpn_weight * seen["rpn"], "box": recipe.box_weight * seen["box"]}
-        return weighed
 
     def evaluate(self) -> Figures:
         """Bytes and agreement of the averaged weights on held-out pictures, at three qualities; bytes as estimated."""
+        qualities = self.state.model.shape.qualities
+        return self._measure([1, (qualities + 1) // 2, qualities])
+
+    def _measure(self, qualities: Sequence[int]) -> Figures:
         codec = self.state.average.module.eval()
-        return self._probe.measure(codec, (1, (codec.shape.qualities + 1) // 2, codec.shape.qualities))
+        return self._scene.probe.measure({f"q{quality}": partial(_send, codec, quality) for quality in qualities})
 
     def publish(self, folder: Path) -> Figures:
         """Write detector and codec as a model folder; the codec's figures on held-out pictures at every quality."""
         codec = self.state.average.module.eval()
-        figures = self._probe.measure(codec, range(1, codec.shape.qualities + 1))
-        frames = self._probe.frames(codec, self._training[: self._recipe.table_pictures])
-        models = fit_entropy_models(codec, frames)
-        publish_codec(self._model, codec, models, folder)
+        figures = self._measure(range(1, codec.shape.qualities + 1))
+        models = fit_entropy_models(codec, self._frames(codec))
+        publish_codec(self._scene.model, codec, models, folder)
         return figures
 
-
-def feature_error(truth: Mapping[str, Tensor], pyramid: Mapping[str, Tensor]) -> Tensor:
-    """The mean over p2 … p5 of the squared error, each level's by the variance of the true level in the batch."""
-    errors = []
-    for level in REBUILT:
-        true = truth[level].float()
-        errors.append(F.mse_loss(pyramid[level].float(), true) / true.var())
-    return torch.stack(errors).mean()
-
-
-def crops(pictures: Sequence[Path], cfg: CfgNode, recipe: CodecRecipe) -> CropBatches:
-    """The recipe's batches of pictures."""
-    return CropBatches(
-        pictures, cfg, batch=recipe.batch, side=recipe.side, short_side=recipe.short_side, seed=recipe.seed
-    )
+    def _frames(self, codec: CodecNetwork) -> list[Frame]:
+        """The symbols of train pictures at every quality; in 16 bits, because they are kept all at once."""
+        frames: list[Frame] = []
+        for path in self._scene.training_pictures[: self._recipe.table_pictures]:
+            features = self._scene.probe.look(path).features
+            device = features["p5"].device
+            with torch.inference_mode(), autocast(device, self._recipe.precision):
+                latents = codec.analysis(features)
+            for quality in range(codec.shape.qualities):
+                with torch.inference_mode():
+                    scaled = codec.gains.scale(latents, torch.tensor([quality], device=device))
+                frames.append(([torch.round(y[0]).to("cpu", torch.int16).numpy() for y in scaled], quality + 1))
+        return frames
 
 
-def start_from_detector(codec: CodecNetwork, detector: GeneralizedRCNN, features: Mapping[str, Tensor]) -> None:
-    """Give a codec what is known of the detector before the first step.
-
-    Args:
-        codec: with random weights.
-        detector: whose output convolutions the synthesis starts from.
-        features: of some train pictures, the key levels and the pyramid: their statistics standardize what the
-            analysis reads and scale what the synthesis predicts.
-    """
-    top_down = codec.synthesis.top_down
-    above: Tensor | None = None
-    with torch.no_grad():
-        for level in KEY_LEVELS:
-            values = features[level].float()
-            codec.analysis.standardize[level].set(values.mean((0, 2, 3)), values.std((0, 2, 3)))
-        for place, level in enumerate(reversed(REBUILT)):
-            output = getattr(detector.backbone, f"fpn_output{level[1:]}")
-            top_down.outputs[place].load_state_dict(output.state_dict())
-            inner = features[f"inner{level[1:]}"].float()
-            lateral = inner if above is None else inner - F.interpolate(above, scale_factor=2.0, mode="nearest")
-            top_down.lateral_scale[place].copy_(lateral.std((0, 2, 3)).view(-1, 1, 1))
-            above = inner
-
-
-def _training_state(codec: CodecNetwork, recipe: CodecRecipe) -> TrainingState:
-    entropy = [*codec.priors.parameters(), *codec.gains.parameters()]
-    transforms = [*codec.analysis.parameters(), *codec.synthesis.parameters()]
-    optimizer = Adam(
-        [{"params": transforms, "lr": recipe.learning_rate}, {"params": entropy, "lr": recipe.entropy_learning_rate}]
-    )
-    return TrainingState(
-        model=codec,
-        average=moving_average(codec, recipe.average_decay),
-        optimizer=optimizer,
-        schedule=LambdaLR(optimizer, recipe.learning_rate_at),
-        clip_norm=recipe.clip_norm,
-    )
+def _send(codec: CodecNetwork, quality: int, features: Mapping[str, Tensor]) -> Trial:
+    passage = codec(features, torch.tensor([quality - 1], device=features["p5"].device))
+    return Trial(passage.pyramid, float(sum(latent.sum() for latent in passage.bits)))

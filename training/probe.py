@@ -1,14 +1,16 @@
-"""How well a codec in training serves its detector: bytes and agreement on held-out pictures, without labels."""
+"""How well a rebuilt pyramid serves its detector: bytes and agreement on held-out pictures, without labels."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from detectron2.modeling import GeneralizedRCNN
 from pycocotools.coco import COCO
+from torch import Tensor
 
 from detector.coco import as_ground_truth, match, summarize
 from detector.detections import Detections
@@ -16,19 +18,41 @@ from detector.model import DetectorModel
 from detector.pictures import Preprocessor, read_picture
 from detector.split import EdgeHalf, Precision, ServerHalf, autocast
 from reconstruct.codec import LEVELS
-from reconstruct.learned.network import CodecNetwork
 from reconstruct.learned.transforms import KEY_LEVELS
 from reconstruct.levels import last_level_max_pool
 
 from .loop import Figures
-from .tables import Frame
 
 _SCORE = 0.3
 """From here on a box of the unsplit detector counts as true."""
 
 
+@dataclass(frozen=True)
+class Look:
+    """A picture as the edge sees it."""
+
+    features: dict[str, Tensor]
+    """p2 … p6 and what the learned codec reads, (1, C, h, w)."""
+    network_size: tuple[int, int]
+    image_size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a network made of a picture's features."""
+
+    pyramid: dict[str, Tensor]
+    """p2 … p5."""
+    bits: float | None
+    """Estimated, of what would be sent; None where nothing is coded."""
+
+
+Way = Callable[[Mapping[str, Tensor]], Trial]
+"""From a picture's features to what a server would have of them."""
+
+
 class Probe:
-    """The unsplit detector's boxes of pictures, and the codec's against them."""
+    """The unsplit detector's boxes of pictures, and those of rebuilt pyramids against them."""
 
     def __init__(
         self, model: DetectorModel, detector: GeneralizedRCNN, pictures: Sequence[Path], precision: Precision
@@ -40,68 +64,53 @@ class Probe:
         self._server = ServerHalf(detector, precision=precision)
         self._truth: COCO | None = None
 
-    def measure(self, codec: CodecNetwork, qualities: Iterable[int]) -> Figures:
-        """Send all pictures through the codec.
+    def measure(self, ways: Mapping[str, Way]) -> Figures:
+        """Send all pictures each way.
 
         Args:
-            codec: in evaluation mode.
-            qualities: of them, 1 being the lowest.
+            ways: by name; networks in evaluation mode.
 
         Returns:
-            For each quality its estimated kilobytes per picture, and its AP against the unsplit detector's boxes.
+            For each way its AP against the unsplit detector's boxes, and its estimated kilobytes per picture if any.
         """
-        qualities = list(qualities)
-        results: dict[int, list[dict[str, Any]]] = {quality: [] for quality in qualities}
-        bits = dict.fromkeys(qualities, 0.0)
+        results: dict[str, list[dict[str, Any]]] = {name: [] for name in ways}
+        bits: dict[str, float] = {}
         unsplit = []
         for number, path in enumerate(self._pictures):
-            features, sizes = self._look(path)
+            look = self.look(path)
             if self._truth is None:
-                unsplit += self._detect(features, sizes, number, _SCORE)
-            for quality in qualities:
-                with torch.inference_mode(), autocast(features["p5"].device, self._precision):
-                    passage = codec(features, torch.tensor([quality - 1], device=features["p5"].device))
-                bits[quality] += float(sum(latent.sum() for latent in passage.bits))
-                rebuilt = passage.pyramid | {"p6": last_level_max_pool(passage.pyramid["p5"])}
-                results[quality] += self._detect(rebuilt, sizes, number)
+                unsplit += self._detect(look, look.features, number, _SCORE)
+            for name, way in ways.items():
+                with torch.inference_mode(), autocast(look.features["p5"].device, self._precision):
+                    trial = way(look.features)
+                if trial.bits is not None:
+                    bits[name] = bits.get(name, 0.0) + trial.bits
+                rebuilt = trial.pyramid | {"p6": last_level_max_pool(trial.pyramid["p5"])}
+                results[name] += self._detect(look, rebuilt, number)
         if self._truth is None:
-            self._truth = as_ground_truth(unsplit, self._empty())
+            self._truth = as_ground_truth(unsplit, self._without_boxes())
         figures: Figures = {}
-        for quality in qualities:
-            figures[f"kB q{quality}"] = bits[quality] / 8 / len(self._pictures) / 1000
-            agreement = summarize(match(self._truth, results[quality], range(len(self._pictures)))).as_dict()
-            figures[f"agreement q{quality}"] = agreement["AP"]
+        for name in ways:
+            if name in bits:
+                figures[f"kB {name}"] = round(bits[name] / 8000 / len(self._pictures), 3)
+            found = summarize(match(self._truth, results[name], range(len(self._pictures))))
+            figures[f"agreement {name}"] = found.as_dict()["AP"]
         return figures
 
-    def frames(self, codec: CodecNetwork, pictures: Sequence[Path]) -> Iterator[Frame]:
-        """The symbols of pictures at every quality."""
-        for path in pictures:
-            features, _ = self._look(path)
-            with torch.inference_mode(), autocast(features["p5"].device, self._precision):
-                latents = codec.analysis(features)
-            for quality in range(codec.shape.qualities):
-                scaled = codec.gains.scale(latents, torch.tensor([quality], device=features["p5"].device))
-                # 16 bits, because many pictures are kept at once.
-                yield [torch.round(y[0]).to("cpu", torch.int16).numpy() for y in scaled], quality + 1
-
-    def _look(self, path: Path) -> tuple[dict[str, torch.Tensor], tuple[tuple[int, int], tuple[int, int]]]:
-        """Features, and the sizes of network input and picture."""
+    def look(self, path: Path) -> Look:
+        """Compute a picture's features."""
         pixels = read_picture(path)
         resized = self._preprocessor.resize(pixels)
-        height, width = resized.shape[:2]
-        return self._edge(self._preprocessor.to_input(resized)), ((height, width), (pixels.shape[0], pixels.shape[1]))
+        features = self._edge(self._preprocessor.to_input(resized))
+        return Look(features, (resized.shape[0], resized.shape[1]), (pixels.shape[0], pixels.shape[1]))
 
     def _detect(
-        self,
-        features: dict[str, torch.Tensor],
-        sizes: tuple[tuple[int, int], tuple[int, int]],
-        number: int,
-        score: float = 0.0,
+        self, look: Look, features: Mapping[str, Tensor], number: int, score: float = 0.0
     ) -> list[dict[str, Any]]:
-        found = Detections.from_instances(self._server(features, *sizes)).above(score)
+        found = Detections.from_instances(self._server(features, look.network_size, look.image_size)).above(score)
         return found.to_coco(number, self._classes)
 
-    def _empty(self) -> COCO:
+    def _without_boxes(self) -> COCO:
         """A data set of these pictures without boxes."""
         data = COCO()
         data.dataset = {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -17,6 +18,8 @@ from protocol.latent import LatentModel
 from reconstruct.learned.files import FOLDER as CODEC_FOLDER
 from reconstruct.learned.files import write_codec
 from reconstruct.learned.network import CodecNetwork
+from reconstruct.network import FOLDER as NETWORK_FOLDER
+from reconstruct.network import ReconstructionNetwork, write_network
 
 CARD = "README.md"
 
@@ -56,18 +59,31 @@ def publish_codec(
     """Write a detector and its learned codec as a model folder, in the place of one that was there.
 
     Args:
-        model: the detector, with all files of its own folder if it has one.
+        model: the detector, with all other files of its own folder if it has one.
         codec: trained for it.
         entropy_models: of the codec's latents.
         folder: where to; appears whole.
     """
+    with _published_anew(model, folder, CODEC_FOLDER) as partial:
+        write_codec(partial, codec, entropy_models)
+
+
+def publish_network(model: DetectorModel, network: ReconstructionNetwork, folder: Path) -> None:
+    """Write a detector and its reconstruction network as a model folder, as :func:`publish_codec` does."""
+    with _published_anew(model, folder, NETWORK_FOLDER) as partial:
+        write_network(partial, network)
+
+
+@contextmanager
+def _published_anew(model: DetectorModel, folder: Path, without: str) -> Iterator[Path]:
+    """Copy a model, less one part of it, into a folder that appears with a new manifest when the block ends."""
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     if model.folder is None:
         publish_detector(model, partial)
     else:
-        shutil.copytree(model.folder, partial, ignore=shutil.ignore_patterns(CODEC_FOLDER, ".*"))
-    write_codec(partial, codec, entropy_models)
+        shutil.copytree(model.folder, partial, ignore=shutil.ignore_patterns(without, ".*"))
+    yield partial
     replace(Manifest.of_folder(partial), name=folder.absolute().name).write(partial)
     _put_in_place(partial, folder)
 

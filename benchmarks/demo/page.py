@@ -86,7 +86,8 @@ class _Way:
         self._codec = build_codec(codec, model)
         self._preprocessor = Preprocessor(model.cfg)
         network = model.build()
-        self._edge, self._server = EdgeHalf(network, LEVELS), ServerHalf(network)
+        self._edge = EdgeHalf(network, [*LEVELS, *self._codec.key_levels])
+        self._server = ServerHalf(network)
 
     def section(self, path: Path, answer: Mapping[str, Any], out: Path) -> Section:
         picture = read_picture(path)

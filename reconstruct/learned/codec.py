@@ -23,7 +23,7 @@ from protocol.packet import Packet
 from ..codec import LEVELS, FeatureCodec, register
 from ..levels import last_level_max_pool
 from ..settings import CodecSettings
-from .files import ANALYSIS_FILE, SYNTHESIS_FILE, has_codec, read_coder, read_shape, read_weights
+from .files import ANALYSIS_FILE, FOLDER, SYNTHESIS_FILE, has_codec, read_coder, read_shape, read_weights
 from .gains import Gains
 from .network import Shape
 from .transforms import KEY_LEVELS, Analysis, Synthesis
@@ -45,11 +45,13 @@ class LearnedCodec(FeatureCodec):
     """
 
     name = "learned"
+    files = (FOLDER,)
     key_levels = KEY_LEVELS
 
     def __init__(self, folder: Path, fingerprint: bytes, quality: int) -> None:
         """Use :func:`~reconstruct.codec.build_codec` or :func:`~reconstruct.codec.codec_of`."""
         self._files, self.quality = (folder, fingerprint), quality
+        self.qualities = _shape(*self._files).qualities
 
     @classmethod
     def from_settings(cls, settings: CodecSettings, model: DetectorModel) -> Self:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 
-CODECS = {1: "raw", 2: "interpolate", 3: "learned"}
+CODECS = {1: "raw", 2: "interpolate", 3: "learned", 4: "network"}
 CODERS = {0: "store", 1: "zstd", 2: "ans"}
 
 

@@ -173,7 +173,7 @@ def test_provenance_says_that_p6_is_exact(bare_model: DetectorModel) -> None:
         ("raw:precision=fp16,ranges=picture", "fp16 has no ranges"),
         ("raw:ranges=model", "has no fitted int8 ranges"),
         ("raw:quality=3", "expected options among levels, precision, coder, ranges, found quality"),
-        ("nothing", "expected a codec among interpolate, raw"),
+        ("nothing", "expected a codec among interpolate, learned, network, raw"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(bare_model: DetectorModel, settings: str, message: str) -> None:

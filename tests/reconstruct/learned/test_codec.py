@@ -11,7 +11,6 @@ from detectron2.modeling import GeneralizedRCNN
 from torch import Tensor
 
 from detector.errors import ModelError
-from detector.manifest import Manifest
 from detector.model import DetectorModel, open_detector
 from detector.split import EdgeHalf
 from protocol.errors import (
@@ -112,15 +111,11 @@ def test_settings(learned_model: DetectorModel) -> None:
         build_codec("learned:levels=p3", learned_model)
 
 
-def test_a_model_without_a_codec_says_so(detector_model: DetectorModel, tmp_path: Path) -> None:
-    assert detector_model.folder is not None
-    shutil.copytree(detector_model.folder, tmp_path / "bare", ignore=shutil.ignore_patterns("learned"))
-    Manifest.of_folder(tmp_path / "bare").write(tmp_path / "bare")
-    bare = open_detector(str(tmp_path / "bare"))
-    assert "learned" not in codec_names(bare)
+def test_a_model_without_a_codec_says_so(unfitted_model: DetectorModel) -> None:
+    assert "learned" not in codec_names(unfitted_model)
     assert "learned" in codec_names()
     with pytest.raises(ConfigurationError, match="train one with keyfpn-train codec"):
-        build_codec("learned", bare)
+        build_codec("learned", unfitted_model)
 
 
 def test_an_edge_needs_no_synthesis_and_a_server_no_analysis(
@@ -134,8 +129,10 @@ def test_an_edge_needs_no_synthesis_and_a_server_no_analysis(
     packet = send(edge, look(network, 90, 120), (90, 120))
     assert receive(packet, server)["p2"].shape[1] == 128
     assert "learned" not in codec_names(edge)
-    with pytest.raises(ModelError, match="no such file; copy the whole model here"):
+    with pytest.raises(InvalidField, match="one that edge has the files of"):
         receive(packet, edge)
+    with pytest.raises(ModelError, match="no such file; copy the whole model here"):
+        send(server, look(network, 90, 120), (90, 120))
 
 
 def test_a_packet_of_another_model(detector_model: DetectorModel, packet: Packet) -> None:

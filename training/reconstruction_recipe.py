@@ -1,31 +1,29 @@
-"""How a learned codec is trained."""
+"""How the networks that rebuild pyramids are trained."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
+from .distortion import DistortionWeights
 
-@dataclass(frozen=True)
-class CodecRecipe:
-    """The choices of a codec's training; the defaults made the bundled codec.
+
+@dataclass(frozen=True, kw_only=True)
+class ReconstructionRecipe:
+    """The choices of a reconstruction network's training; the defaults made the bundled one.
 
     Adam under a constant learning rate after a linear warm-up, which falls to zero over the last part of the steps
-    (arXiv 2405.18392): a run can be prolonged from any step before the fall.
+    (arXiv 2405.18392).
     """
 
-    steps: int = 20000
+    steps: int = 3000
     batch: int = 4
     seed: int = 0
     precision: Literal["fp32", "bf16"] = "bf16"
     holdout: int = 100
     """Pictures that choices are made by, never trained on."""
-    table_pictures: int = 150
-    """Train pictures whose symbols are counted into the published tables, each at every quality."""
 
     learning_rate: float = 5e-4
-    entropy_learning_rate: float = 2e-3
-    """Of the entropy model and the gains."""
     warmup_steps: int = 200
     cooldown: float = 0.25
     """The last part of the steps, in which the learning rate falls."""
@@ -36,19 +34,28 @@ class CodecRecipe:
     """Of the crops, in pixels."""
     short_side: tuple[float, float] = (5 / 6, 13 / 12)
     """The range of the pictures' short side, as a part of the config's test size: 320 to 416 for 384 pixels."""
-
-    lambda_first: float = 0.15
-    """Bits per pixel that one unit of distortion is worth at quality 1."""
-    lambda_ratio: float = 1.9
-    """From one quality's lambda to the next."""
-    feature_weight: float = 1.0
-    rpn_weight: float = 1.0
-    box_weight: float = 1.0
+    weights: DistortionWeights = field(default_factory=DistortionWeights)
 
     def learning_rate_at(self, step: int) -> float:
         """The part of the full learning rate that step number ``step``, from 0 on, takes."""
         falling = round(self.steps * self.cooldown)
         return min(1.0, (step + 1) / self.warmup_steps, max(0.0, (self.steps - step) / max(1, falling)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class CodecRecipe(ReconstructionRecipe):
+    """The choices of a learned codec's training; the defaults made the bundled one."""
+
+    steps: int = 9000
+    entropy_learning_rate: float = 2e-3
+    """Of the entropy model and the gains."""
+    table_pictures: int = 150
+    """Train pictures whose symbols are counted into the published tables, each at every quality."""
+
+    lambda_first: float = 0.15
+    """Bits per pixel that one unit of distortion is worth at quality 1."""
+    lambda_ratio: float = 1.9
+    """From one quality's lambda to the next."""
 
     def trade_off(self, quality: int) -> float:
         """Lambda of a quality, 1 to 8: the loss is rate / sqrt(lambda) + sqrt(lambda) * distortion."""

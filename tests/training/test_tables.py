@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from protocol.ans import PRECISION_BITS
+from protocol.latent import LatentCoder
+from reconstruct.learned.network import CodecNetwork, Shape
+from reconstruct.learned.prior import TABLES
+from training.tables import Frame, fit_entropy_models
+
+SHAPE = Shape(16, 24, (8, 8, 8), (8, 8, 8, 8), groups=((2, 2), (2, 4)), qualities=2)
+
+
+@pytest.fixture
+def codec() -> CodecNetwork:
+    torch.manual_seed(0)
+    codec = CodecNetwork(SHAPE).eval()
+    with torch.no_grad():
+        for prior in codec.priors:
+            for parameter in prior.parameters():
+                parameter.add_(0.3 * torch.randn_like(parameter))
+    return codec
+
+
+def frames(count: int, seed: int = 0) -> list[Frame]:
+    """Symbols whose spread differs from channel to channel."""
+    random = np.random.default_rng(seed)
+    scales = np.linspace(0.2, 3, 6)[:, None, None]
+    made: list[Frame] = []
+    for number in range(count):
+        latents = [
+            np.rint(random.laplace(size=(c, 6 * s, 8 * s)) * scales[:c]).clip(-8, 8).astype(np.int16)
+            for c, s in ((4, 1), (6, 2))
+        ]
+        made.append((latents, 1 + number % 2))
+    return made
+
+
+def test_the_trained_index_is_the_integer_one(codec: CodecNetwork) -> None:
+    """What training computes in floats is what both ends compute in integers, up to the rounding of weights."""
+    latents, quality = frames(1)[0]
+    indices = LatentCoder(fit_entropy_models(codec, frames(4))).indices(latents, quality)
+    tensors = [torch.from_numpy(latent)[None].float() for latent in latents]
+    for place, prior in enumerate(codec.priors):
+        trained = prior._index(tensors[place], tensors[place - 1] if place else None, torch.tensor([quality - 1]))
+        difference = trained[0].detach().clamp(0, TABLES - 1).numpy() - indices[place]
+        assert np.abs(difference).max() < 1.6  # half a table for rounding down, one for the weights' 1/64 steps
+        assert np.abs(difference).mean() < 0.4
+
+
+def test_counted_tables_code_better_than_assumed_ones(codec: CodecNetwork) -> None:
+    train, other = frames(40), frames(10, seed=1)
+    counted, assumed = LatentCoder(fit_entropy_models(codec, train)), LatentCoder(fit_entropy_models(codec, train[:1]))
+    bits = [sum(sum(coder.information(*frame)) for frame in other) for coder in (counted, assumed)]
+    assert bits[0] < bits[1]
+
+
+def test_tables_hold_more_than_was_seen(codec: CodecNetwork) -> None:
+    models = fit_entropy_models(codec, frames(4))
+    largest = [max(int(np.abs(latents[place]).max()) for latents, _ in frames(4)) for place in (0, 1)]
+    for model, bound in zip(models, largest, strict=True):
+        assert model.max_symbol >= bound
+        assert model.tables.shape == (TABLES, 2 * model.max_symbol + 1)
+        assert (model.tables.sum(1) == 1 << PRECISION_BITS).all()
+    assert (models[0].stride, models[1].stride) == (32, 16)
+
+
+def test_the_context_model_survives_its_integers(codec: CodecNetwork) -> None:
+    again = CodecNetwork(SHAPE)
+    for prior, fresh in zip(codec.priors, again.priors, strict=True):
+        integers = prior.integers()
+        arrays = {"bias": integers["bias"]} | {f"kernel{i}": kernel for i, kernel in enumerate(integers["kernels"])}
+        if integers["coarse"] is not None:
+            arrays["coarse"] = integers["coarse"]
+        fresh.take_integers(arrays)
+        for name, array in fresh.integers().items():
+            expected = integers[name]
+            pairs = zip(array, expected, strict=True) if name == "kernels" else [(array, expected)]
+            assert all(np.array_equal(one, other) for one, other in pairs)

@@ -1,0 +1,55 @@
+"""What a rebuilt pyramid lost, as training weighs it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from reconstruct.layers import REBUILT
+
+from .detector_view import DetectorView, Observation
+
+
+@dataclass(frozen=True)
+class DistortionWeights:
+    """Of the parts of the distortion; a part of weight 0 is not computed."""
+
+    feature: float = 1.0
+    """The squared error of the features."""
+    rpn: float = 1.0
+    """How differently the RPN sees the rebuilt pyramid."""
+    box: float = 1.0
+    """How differently the box head does."""
+
+
+def distortion(
+    view: DetectorView, truth: Observation, pyramid: Mapping[str, Tensor], weights: DistortionWeights
+) -> dict[str, Tensor]:
+    """The weighed parts of the distortion of a rebuilt pyramid, scalars by name.
+
+    Args:
+        view: of the frozen detector.
+        truth: what it saw in the pictures.
+        pyramid: p2 … p5, (N, C, h, w).
+        weights: of the parts.
+    """
+    parts = {}
+    if weights.feature:
+        parts["feature"] = weights.feature * feature_error(truth.features, pyramid)
+    if weights.rpn or weights.box:
+        seen = view.differences(truth, pyramid)
+        parts |= {"rpn": weights.rpn * seen["rpn"], "box": weights.box * seen["box"]}
+    return parts
+
+
+def feature_error(truth: Mapping[str, Tensor], pyramid: Mapping[str, Tensor]) -> Tensor:
+    """The mean over p2 … p5 of the squared error, each level's by the variance of the true level in the batch."""
+    errors = []
+    for level in REBUILT:
+        true = truth[level].float()
+        errors.append(F.mse_loss(pyramid[level].float(), true) / true.var())
+    return torch.stack(errors).mean()
