@@ -47,9 +47,11 @@ _Weights = Annotated[
     Path | None, typer.Option(metavar="FILE", help="The weights of a config: .safetensors, .pth or a zoo .pkl.")
 ]
 _Codec = Annotated[
-    str,
+    str | None,
     typer.Option(
-        metavar="NAME[:KEY=VALUE,...]", help="How levels travel, such as interpolate:levels=p3+p5,precision=int4."
+        metavar="NAME[:KEY=VALUE,...]",
+        help="How features travel, such as learned:quality=3 or interpolate:levels=p3+p5,precision=int4.  "
+        "[default: learned where the model has it, else interpolate]",
     ),
 ]
 _Precision = Annotated[Literal["fp32", "bf16"], typer.Option(help="Precision of the network's convolutions.")]
@@ -65,7 +67,7 @@ def encode(
     camera: _Camera = None,
     detector: _Detector = BUNDLED,
     weights: _Weights = None,
-    codec: _Codec = "interpolate",
+    codec: _Codec = None,
     precision: _Precision = "fp32",
     device: _Device = "cpu",
     as_json: _Json = False,
@@ -107,7 +109,7 @@ def send(
     ] = None,
     detector: _Detector = BUNDLED,
     weights: _Weights = None,
-    codec: _Codec = "interpolate",
+    codec: _Codec = None,
     precision: _Precision = "fp32",
     device: _Device = "cpu",
     as_json: _Json = False,

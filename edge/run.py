@@ -11,7 +11,7 @@ from detector.model import DetectorModel
 from detector.split import Precision
 from protocol.errors import ConfigurationError
 from protocol.packet import Packet
-from reconstruct.codec import build_codec
+from reconstruct.codec import build_codec, default_codec
 
 from .client import DetectionClient
 from .display import (
@@ -37,7 +37,7 @@ from .sources import FrameSource
 def encode(
     source: FrameSource,
     model: DetectorModel,
-    settings: str,
+    settings: str | None,
     failures: Failures,
     *,
     out: Path,
@@ -50,7 +50,7 @@ def encode(
         ConfigurationError: settings that cannot work.
         OSError: the folder or a file cannot be written.
     """
-    codec = build_codec(settings, model)
+    codec = build_codec(settings or default_codec(model), model)
     folder = OutputFolder(out, PACKET_SUFFIX)
     encoder = EdgeEncoder(model, codec, precision=precision)
     summary, records = Summary(codec), []
@@ -76,7 +76,7 @@ def encode(
 def send(
     source: FrameSource,
     model: DetectorModel,
-    settings: str,
+    settings: str | None,
     failures: Failures,
     *,
     server: str,
@@ -93,7 +93,7 @@ def send(
         ServerError: it is not there, holds another model, or goes away.
         OSError: a result cannot be written.
     """
-    codec = build_codec(settings, model)
+    codec = build_codec(settings or default_codec(model), model)
     summary = Summary(codec)
     with (
         DetectionClient(server, model, codec) as client,

@@ -116,6 +116,11 @@ def codec_names(model: DetectorModel | None = None) -> list[str]:
     return sorted(name for name, codec in _REGISTRY.items() if model is None or codec.serves(model))
 
 
+def default_codec(model: DetectorModel) -> str:
+    """The codec to use with a model unless told: the learned one where it was trained."""
+    return "learned" if "learned" in codec_names(model) else "interpolate"
+
+
 def identity(codec: FeatureCodec, model: DetectorModel) -> str:
     """What a codec's results with a model depend on, hashed: all the model's files but those of other codecs.
 

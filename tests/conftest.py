@@ -43,7 +43,7 @@ def learned_model(detector_model: DetectorModel, tmp_path_factory: pytest.TempPa
                 parameter.add_(0.3 * torch.randn_like(parameter))
     folder = tmp_path_factory.mktemp("models") / "small_codec"
     publish_network(detector_model, ReconstructionNetwork(NetworkShape(128, hidden=(8, 8, 8, 8))), folder)
-    publish_codec(open_detector(str(folder)), codec, fit_entropy_models(codec, frames), folder)
+    publish_codec(open_detector(str(folder)), codec, fit_entropy_models(codec, frames), "random weights", folder)
     return open_detector(str(folder))
 
 

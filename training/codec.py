@@ -6,16 +6,22 @@ import math
 from collections.abc import Generator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from detector.model import DetectorModel
 from detector.split import autocast
+from protocol.latent import LatentCoder
 from reconstruct.learned.files import read_network
 from reconstruct.learned.network import CodecNetwork, Shape
 
+from .codec_card import QualityFigures, codec_card
 from .distortion import distortion
+from .factorized import FactorizedPrior
 from .loop import Figures
 from .probe import Trial
 from .publish import publish_codec
@@ -94,23 +100,55 @@ class CodecTraining:
         """Write detector and codec as a model folder; the codec's figures on held-out pictures at every quality."""
         codec = self.state.average.module.eval()
         figures = self._measure(range(1, codec.shape.qualities + 1))
-        models = fit_entropy_models(codec, self._frames(codec))
-        publish_codec(self._scene.model, codec, models, folder)
+        frames = self._frames(codec, self._scene.training_pictures[: self._recipe.table_pictures])
+        models = fit_entropy_models(codec, frames)
+        card = codec_card(
+            self._recipe,
+            self._compare(codec, figures, LatentCoder(models), frames),
+            steps=self.state.step,
+            seconds=self.state.seconds,
+            training_pictures=len(self._scene.training_pictures),
+        )
+        publish_codec(self._scene.model, codec, models, card, folder)
         return figures
 
-    def _frames(self, codec: CodecNetwork) -> list[Frame]:
-        """The symbols of train pictures at every quality; in 16 bits, because they are kept all at once."""
+    def _compare(
+        self, codec: CodecNetwork, figures: Figures, coder: LatentCoder, frames: Sequence[Frame]
+    ) -> list[QualityFigures]:
+        """What held-out pictures take: as estimated, by the tables, and without context."""
+        factorized = FactorizedPrior(frames, coder.max_symbols)
+        held_out = self._frames(codec, self._scene.held_out)
+        compared = []
+        for quality in range(1, codec.shape.qualities + 1):
+            latents = [_cut_off(latents, coder.max_symbols) for latents, found in held_out if found == quality]
+            compared.append(
+                QualityFigures(
+                    figures[f"agreement q{quality}"],
+                    8000 * (figures[f"kB q{quality}"] or 0.0),
+                    fmean(sum(coder.information(frame, quality)) for frame in latents),
+                    fmean(factorized.information((frame, quality)) for frame in latents),
+                )
+            )
+        return compared
+
+    def _frames(self, codec: CodecNetwork, pictures: Sequence[Path]) -> list[Frame]:
+        """The symbols of pictures at every quality; in 16 bits, because they are kept all at once."""
         frames: list[Frame] = []
-        for path in self._scene.training_pictures[: self._recipe.table_pictures]:
+        for path in pictures:
             features = self._scene.probe.look(path).features
             device = features["p5"].device
-            with torch.inference_mode(), autocast(device, self._recipe.precision):
-                latents = codec.analysis(features)
-            for quality in range(codec.shape.qualities):
-                with torch.inference_mode():
+            with torch.inference_mode():
+                with autocast(device, self._recipe.precision):
+                    latents = codec.analysis(features)
+                for quality in range(codec.shape.qualities):
                     scaled = codec.gains.scale(latents, torch.tensor([quality], device=device))
-                frames.append(([torch.round(y[0]).to("cpu", torch.int16).numpy() for y in scaled], quality + 1))
+                    frames.append(([torch.round(y[0]).to("cpu", torch.int16).numpy() for y in scaled], quality + 1))
         return frames
+
+
+def _cut_off(latents: Sequence[NDArray[np.int16]], bounds: Sequence[int]) -> list[NDArray[np.int16]]:
+    """As the edge does with symbols beyond the tables."""
+    return [latent.clip(-bound, bound) for latent, bound in zip(latents, bounds, strict=True)]
 
 
 def _send(codec: CodecNetwork, quality: int, features: Mapping[str, Tensor]) -> Trial:

@@ -54,7 +54,7 @@ def publish(
 
 
 def publish_codec(
-    model: DetectorModel, codec: CodecNetwork, entropy_models: Sequence[LatentModel], folder: Path
+    model: DetectorModel, codec: CodecNetwork, entropy_models: Sequence[LatentModel], card: str, folder: Path
 ) -> None:
     """Write a detector and its learned codec as a model folder, in the place of one that was there.
 
@@ -62,10 +62,12 @@ def publish_codec(
         model: the detector, with all other files of its own folder if it has one.
         codec: trained for it.
         entropy_models: of the codec's latents.
+        card: the codec's model card.
         folder: where to; appears whole.
     """
     with _published_anew(model, folder, CODEC_FOLDER) as partial:
         write_codec(partial, codec, entropy_models)
+        (partial / CODEC_FOLDER / CARD).write_text(card)
 
 
 def publish_network(model: DetectorModel, network: ReconstructionNetwork, folder: Path) -> None:

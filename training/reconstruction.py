@@ -38,7 +38,7 @@ class Scene:
             TrainingError: too few pictures.
         """
         self.model, self.detector = model, model.build()
-        self.training_pictures, held_out = hold_out_files(pictures, recipe.holdout)
+        self.training_pictures, self.held_out = hold_out_files(pictures, recipe.holdout)
         self.crops = CropBatches(
             self.training_pictures,
             model.cfg,
@@ -48,7 +48,7 @@ class Scene:
             seed=recipe.seed,
         )
         self.view = DetectorView(self.detector, recipe.precision)
-        self.probe = Probe(model, self.detector, held_out, recipe.precision)
+        self.probe = Probe(model, self.detector, self.held_out, recipe.precision)
 
     def batches(self, steps: range) -> Generator[Tensor]:
         """The crops of steps."""
