@@ -12,15 +12,16 @@ from benchmarks.anchors import Anchor, receive
 from benchmarks.features import FeatureCache
 from benchmarks.levels.rebuild import Degrade
 from benchmarks.measure import Measurer, Source, geometries
-from benchmarks.rows import RateRow, Row, anchor_rows, codec_rows, original_row
+from benchmarks.rows import RateRow, Row, anchor_rows, codec_rows, default_codecs, original_row
 from detector import BUNDLED
 from detector.coco import CocoData, Picture
 from detector.detections import Detections
 from detector.errors import PictureError
 from detector.model import DetectorModel
 from detector.pictures import Preprocessor, read_picture
-from detector.split import ServerHalf
+from detector.split import EdgeHalf, ServerHalf
 from protocol.errors import ConfigurationError
+from reconstruct.codec import build_codec
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +51,38 @@ def test_the_original_row_is_the_unsplit_detector_at_the_files_size(
     assert (found.row, found.picture, found.bytes) == ("original", picture.id, picture.path.stat().st_size)
     assert_same(found.detections, detect(read_picture(picture.path)))
     assert len(found.detections) > 3
+
+
+def test_a_learned_row_reads_below_the_pyramid(
+    learned_model: DetectorModel, network: GeneralizedRCNN, picture: Picture, tmp_path: Path
+) -> None:
+    measurer = Measurer(Source(str(learned_model.folder), None, "fp32", tmp_path))
+    (row,) = codec_rows(["learned:quality=2"], learned_model)
+    (found,) = measurer.measure(picture, [row])
+    codec, preprocessor = build_codec("learned:quality=2", learned_model), Preprocessor(learned_model.cfg)
+    pixels = read_picture(picture.path)
+    resized = preprocessor.resize(pixels)
+    size = (resized.shape[0], resized.shape[1])
+    chunks = codec.encode(EdgeHalf(network, codec.key_levels)(preprocessor.to_input(resized)))
+    rebuilt = codec.decode(chunks, learned_model.geometry(size))
+    expected = ServerHalf(network)(rebuilt, size, (pixels.shape[0], pixels.shape[1]))
+    assert_same(found.detections, Detections.from_instances(expected))
+    assert 53 < found.bytes - sum(len(chunk.payload) for chunk in chunks) <= 63
+
+
+def test_publishing_one_codec_leaves_the_others_measurements(
+    detector_model: DetectorModel, learned_model: DetectorModel
+) -> None:
+    keys = [
+        {row.setting: row.key for row in codec_rows(["raw", "interpolate"], m)} for m in (detector_model, learned_model)
+    ]
+    assert keys[0] == keys[1]
+    (network_row,), (learned_row,) = (codec_rows([name], learned_model) for name in ("network", "learned"))
+    own = {key.split("@")[1] for key in (*keys[0].values(), network_row.key, learned_row.key)}
+    assert len(own) == 3
+    settings = default_codecs(learned_model)
+    assert {setting.split(":")[0] for setting in settings} == {"raw", "interpolate", "network", "learned"}
+    assert [s for s in settings if s.startswith("learned")] == [f"learned:quality={quality}" for quality in (1, 2, 3)]
 
 
 @pytest.mark.parametrize("size", ["network", "0.5"])
@@ -133,9 +166,7 @@ def test_codec_rows_are_told_apart_by_settings_and_model(detector_model: Detecto
         "raw:levels=p2+p3+p4+p5,precision=fp32,coder=store",
     ]
     assert rows[0].key_levels == ("p2", "p3", "p4", "p5")
-    # What was measured under these keys must stay valid.
-    fingerprint = detector_model.fingerprint.hex()
-    assert rows[0].key == f"raw:levels=p2+p3+p4+p5,precision=fp16,coder=store@{fingerprint}"
+    assert rows[0].key.partition("@")[0] == rows[0].setting
     assert anchor_rows(["network"])[0].key == "jpeg:quality=30,subsampling=4:2:0,size=network"
     manifest = dataclasses.replace(detector_model.manifest, name="another")
     (other,) = codec_rows(texts[:1], dataclasses.replace(detector_model, manifest=manifest))

@@ -23,6 +23,7 @@ from edge.sources import Frame
 from protocol import keyfpn_pb2 as wire
 from protocol.keyfpn_pb2_grpc import DetectionServicer, add_DetectionServicer_to_server
 from protocol.packet import VERSION, Packet
+from reconstruct.codec import codec_names
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,9 @@ def fake_server(detector_model: DetectorModel) -> Iterator[Callable[..., FakeSer
 
         def start(detect: Detect = answer_nothing_found, **description: object) -> FakeServer:
             held = wire.Model(
-                name=detector_model.name, fingerprint=detector_model.fingerprint, codecs=["raw", "interpolate"]
+                name=detector_model.name,
+                fingerprint=detector_model.fingerprint,
+                codecs=codec_names(detector_model),
             )
             default = {"packet_versions": [VERSION], "max_message_bytes": 20 << 20, "models": [held]}
             fake = FakeServer(wire.ServerDescription(**{**default, **description}), detect)
