@@ -172,7 +172,8 @@ class TrainingLoop(Generic[Batch]):
         state.descend(loss)
         names = ["loss", *losses]
         self._write({"learning_rate": rate, **dict(zip(names, (round(value, 6) for value in values), strict=True))})
-        progress.advance(loss=values[0], learning_rate=rate)
+        bits = float(losses["rate"].detach()) if "rate" in losses else None
+        progress.advance(loss=values[0], learning_rate=rate, rate=bits)
 
     def _record(self, figures: Figures, **more: Any) -> None:
         self._write({"evaluation": figures, **more})

@@ -32,6 +32,7 @@ class TrainingProgress:
         self._task = self._progress.add_task("training", total=steps, completed=done, figures="")
         self._batch = batch
         self._losses: deque[float] = deque(maxlen=_WINDOW)
+        self._rates: deque[float] = deque(maxlen=_WINDOW)
         self._times: deque[float] = deque(maxlen=_WINDOW)
 
     def __enter__(self) -> TrainingProgress:
@@ -48,13 +49,19 @@ class TrainingProgress:
         self._progress.update(self._task, description=what)
         self._times.clear()
 
-    def advance(self, *, loss: float, learning_rate: float) -> None:
-        """Count one step."""
+    def advance(self, *, loss: float, learning_rate: float, rate: float | None = None) -> None:
+        """Count one step; ``rate`` is the part of the loss that bits are, where there is such a part."""
         self._losses.append(loss)
+        if rate is not None:
+            self._rates.append(rate)
         self._times.append(time.perf_counter())
         pace = ""
         if len(self._times) > 1:
             seconds = (self._times[-1] - self._times[0]) / (len(self._times) - 1)
             pace = f"{self._batch / seconds:.1f} pictures/s"
-        figures = f"loss {fmean(self._losses):.3f}  lr {learning_rate:.1e}  {pace}"
+        parts = f"loss {fmean(self._losses):.3f}"
+        if self._rates:
+            bits = fmean(self._rates)
+            parts += f" = rate {bits:.3f} + distortion {fmean(self._losses) - bits:.3f}"
+        figures = f"{parts}  lr {learning_rate:.1e}  {pace}"
         self._progress.update(self._task, advance=1, figures=figures)
