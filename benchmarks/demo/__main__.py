@@ -16,7 +16,7 @@ from rich.console import Console
 from .page import write_page
 from .pictures import collect_pictures
 
-CODEC = "interpolate:levels=p3+p5,precision=int4,coder=ans"
+CODEC = "learned:quality=5"
 
 
 def run(
