@@ -86,8 +86,8 @@ class P4Mix:
     def __call__(self, features: Mapping[str, Tensor], geometry: Geometry) -> tuple[int, dict[str, Tensor]]:
         codec = InterpolateCodec(KEY_LEVELS, Parameters(mixes={P4_OF_P3_AND_P5: self.mix}))
         sent = {level: features[level] for level in (*KEY_LEVELS, "p6")}  # p6 is exact from p5
-        rebuilt = {level: sent[level] if level in sent else codec.rebuild(level, sent, geometry) for level in LEVELS}
-        return _FLOAT32_BYTES * geometry.elements(KEY_LEVELS), rebuilt
+        rebuilt = sent | codec.rebuild([level for level in LEVELS if level not in sent], sent, geometry)
+        return _FLOAT32_BYTES * geometry.elements(KEY_LEVELS), {level: rebuilt[level] for level in LEVELS}
 
 
 def _shrunk(side: int, factor: float) -> int:

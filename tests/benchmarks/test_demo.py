@@ -16,7 +16,7 @@ def test_the_demo_shows_the_whole_way_through_two_processes(tmp_path: Path) -> N
     assert done.returncode == 0, done.stderr
     names = ["astronaut", "chelsea", "coffee", "grace_hopper", "motorcycle_left"]
     for name in names:
-        assert re.search(rf"^{name} +\d+ +[\d,]+ +\d+\.\d", done.stdout, re.MULTILINE)
+        assert re.search(rf"^{name} +\d+ +[\d,]+ +[\d,]+\.\d", done.stdout, re.MULTILINE)
         for kind in ("split", "unsplit"):
             with Image.open(tmp_path / kind / f"{name}.jpg") as drawn:
                 drawn.load()

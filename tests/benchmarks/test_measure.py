@@ -168,7 +168,8 @@ def test_codec_rows_are_told_apart_by_settings_and_model(detector_model: Detecto
     assert rows[0].key_levels == ("p2", "p3", "p4", "p5")
     assert rows[0].key.partition("@")[0] == rows[0].setting
     assert anchor_rows(["network"])[0].key == "jpeg:quality=30,subsampling=4:2:0,size=network"
-    manifest = dataclasses.replace(detector_model.manifest, name="another")
+    hashes = {**detector_model.manifest.hashes, "detector.safetensors": "another"}
+    manifest = dataclasses.replace(detector_model.manifest, hashes=hashes)
     (other,) = codec_rows(texts[:1], dataclasses.replace(detector_model, manifest=manifest))
     assert other.key != rows[0].key
     with pytest.raises(ConfigurationError, match="nonsense"):

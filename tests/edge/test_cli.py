@@ -149,7 +149,7 @@ def test_send_prints_a_line_per_frame_of_a_video(edge: Edge, server: str, photo:
             view = np.ascontiguousarray(photo[shift : shift + 128, 100:420])
             container.mux(stream.encode(av.VideoFrame.from_ndarray(view, format="rgb24")))
         container.mux(stream.encode())
-    outcome = edge("send", tmp_path / "clip.mp4", "--server", server)
+    outcome = edge("send", tmp_path / "clip.mp4", "--server", server, "--codec", "interpolate")
     assert (outcome.code, outcome.err) == (0, "")
     levels, _, lines = outcome.out.partition("\n\n")
     heading, first, second, summary = lines.splitlines()
@@ -182,7 +182,7 @@ def test_no_server(edge: Edge, pictures: Path, tmp_path: Path) -> None:
 
 def test_a_packet_too_large_for_the_server_is_not_sent(edge: Edge, fake_server, pictures: Path) -> None:
     small = fake_server(max_message_bytes=10_000)
-    outcome = edge("send", pictures / "7.jpg", "--server", small.address)
+    outcome = edge("send", pictures / "7.jpg", "--server", small.address, "--codec", "interpolate")
     assert outcome.code == 1
     assert "error: 7: packet: expected at most 99" in outcome.err
     assert not small.received
