@@ -14,9 +14,9 @@ from detector.model import DetectorModel
 from detector.split import Precision
 
 from .anchors import SIZES
-from .bootstrap import CONFIDENCE, RESAMPLES, SEED
+from .conditions import conditions
 from .curves import BdRate, Point, ap_at, bd_rate, envelope, rate_at
-from .evaluation import AGREEMENT_SCORE, Figures
+from .evaluation import Figures
 from .rows import RateRow
 
 STUDY_XFOLD = 7.96
@@ -112,17 +112,8 @@ class RateResult:
 
     def to_dict(self) -> dict[str, Any]:
         """What ``rate.json`` holds: AP in points, bytes per picture, x-folds against :attr:`raw_bytes`."""
-        test_size = self.model.cfg.INPUT
-        return {
-            "detector": self.model.name,
-            "fingerprint": self.model.fingerprint.hex(),
-            "precision": self.precision,
-            "pictures": self.pictures,
-            "network_size": {"short_side": test_size.MIN_SIZE_TEST, "long_side_max": test_size.MAX_SIZE_TEST},
+        return conditions(self.model, self.precision, self.pictures, self.figures[0]) | {
             "raw_bytes": round(self.raw_bytes, 1),
-            "unsplit": self.figures[0].metrics.as_dict(),
-            "agreement_score": AGREEMENT_SCORE,
-            "bootstrap": {"resamples": RESAMPLES, "seed": SEED, "confidence": CONFIDENCE},
             "rows": [self._row(row, figures) for row, figures in zip(self.rows, self.figures, strict=True)],
             "at_drop": {drop: {k: _rounded(v, 1) for k, v in rates.items()} for drop, rates in self.at_drop.items()},
             "at_study_rate": {

@@ -36,9 +36,7 @@ class ParameterFitter:
         """
         self._random = np.random.default_rng(seed)
         self._samples: dict[str, list[np.ndarray]] = defaultdict(list)
-        # Normal equations of each mix: the products of (up, down) with each other and with the true level.
-        self._gram: dict[tuple[str, str, str], np.ndarray] = defaultdict(lambda: np.zeros((2, 2)))
-        self._moment: dict[tuple[str, str, str], np.ndarray] = defaultdict(lambda: np.zeros(2))
+        self._equations: dict[tuple[str, str, str], np.ndarray] = defaultdict(lambda: np.zeros((2, 3)))
 
     def add(self, features: Mapping[str, Tensor]) -> None:
         """Take one picture's true ``p2 … p5``, each (1, C, h, w) float32; p6 follows from p5."""
@@ -48,15 +46,7 @@ class ParameterFitter:
             count = min(POSITIONS_PER_PICTURE, flat.shape[1])
             self._samples[level].append(flat[:, self._random.choice(flat.shape[1], count, replace=False)])
         for level, finer, coarser in _mixed_levels():
-            self._add_to_mix(pyramid, level, finer, coarser)
-
-    def _add_to_mix(self, pyramid: Mapping[str, Tensor], level: str, finer: str, coarser: str) -> None:
-        truth = pyramid[level]
-        size = (truth.shape[2], truth.shape[3])
-        sources = torch.stack([scale(pyramid[coarser], size).flatten(), scale(pyramid[finer], size).flatten()])
-        # Sums over many positions lose digits in float32; a mean over one picture does not, and weighs pictures alike.
-        self._gram[level, finer, coarser] += (sources @ sources.T / truth.numel()).double().numpy()
-        self._moment[level, finer, coarser] += (sources @ truth.flatten() / truth.numel()).double().numpy()
+            self._equations[level, finer, coarser] += mix_equations(pyramid[level], pyramid[finer], pyramid[coarser])
 
     def fit(self) -> Parameters:
         """Fit to all pictures so far.
@@ -72,11 +62,35 @@ class ParameterFitter:
             for level, values in pooled.items()
             for bits in range(MIN_BITS, MAX_BITS + 1)
         }
-        return Parameters(ranges, {key: self._solve(key) for key in self._gram})
+        return Parameters(ranges, {key: solve_mix(total) for key, total in self._equations.items()})
 
-    def _solve(self, key: tuple[str, str, str]) -> Mix:
-        a, b = np.linalg.lstsq(self._gram[key], self._moment[key], rcond=None)[0]
-        return round(float(a), 4), round(float(b), 4)
+
+def mix_equations(level: Tensor, finer: Tensor, coarser: Tensor) -> np.ndarray:
+    """The normal equations of a level's mix in one picture; add up those of all pictures, and they weigh alike.
+
+    Args:
+        level: (1, C, h, w) float32, true.
+        finer: the level to scale down, (1, C, h', w').
+        coarser: the level to scale up.
+
+    Returns:
+        (2, 3) float64: the mean products of (up, down) with each other, and with the true level.
+    """
+    size = (level.shape[2], level.shape[3])
+    sources = torch.stack([scale(coarser, size).flatten(), scale(finer, size).flatten()])
+    # Sums over many positions lose digits in float32; a mean over one picture does not.
+    return (sources @ torch.cat([sources, level.reshape(1, -1)]).T / level.numel()).double().numpy()
+
+
+def solve_mix(equations: np.ndarray) -> Mix:
+    """(a, b) of least squared error; ``equations`` are sums of :func:`mix_equations`."""
+    a, b = np.linalg.lstsq(equations[:, :2], equations[:, 2], rcond=None)[0]
+    return rounded_mix(a, b)
+
+
+def rounded_mix(a: float, b: float) -> Mix:
+    """To the four digits that settings have; no -0.0, because settings are text."""
+    return round(float(a), 4) + 0.0, round(float(b), 4) + 0.0
 
 
 def _mixed_levels() -> list[tuple[str, str, str]]:

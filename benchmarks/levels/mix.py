@@ -7,12 +7,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from detector.coco import Picture
 from detector.manifest import Manifest
 from detector.model import DetectorModel
-from reconstruct.interpolate import scale
+from reconstruct.fit import mix_equations, rounded_mix, solve_mix
 from reconstruct.parameters import Mix, Parameters
 from training.fit import publish
 
@@ -89,31 +88,21 @@ def best(measured: Sequence[Measured], scope: Scope) -> Measured:
 def grid_around(centre: Mix) -> list[Mix]:
     """7 x 7 points, 0.1 apart."""
     a, b = centre
-    return [(_rounded(a + up), _rounded(b + down)) for up in _STEPS for down in _STEPS]
+    return [rounded_mix(a + up, b + down) for up in _STEPS for down in _STEPS]
 
 
 def fit_mix(session: Session) -> Mix:
     """(a, b) of least squared error in p4, every picture weighing alike."""
-    total = sum(session.map(normal_equations, "least squares"))
-    a, b = np.linalg.lstsq(total[:, :2], total[:, 2], rcond=None)[0]
-    return _rounded(a), _rounded(b)
+    return solve_mix(sum(session.map(p4_equations, "least squares")))
 
 
-def normal_equations(picture: Picture) -> np.ndarray:
-    """(2, 3): the mean products of up(p5) and down(p3) with each other, and with the true p4. In a worker process."""
+def p4_equations(picture: Picture) -> np.ndarray:
+    """A picture's part of the least squares; in a worker process."""
     features = measure.features(picture)
-    truth = features["p4"]
-    size = (truth.shape[2], truth.shape[3])
-    sources = torch.stack([scale(features[level], size).flatten() for level in ("p5", "p3")])
-    products = sources @ torch.cat([sources, truth.reshape(1, -1)]).T
-    return (products / truth.numel()).double().numpy()
+    return mix_equations(features["p4"], features["p3"], features["p5"])
 
 
 def publish_mix(model: DetectorModel, mix: Mix, folder: Path) -> Manifest:
     """Write the model with this mix as what ``interpolate`` rebuilds p4 with; the model's own folder will do."""
     parameters = Parameters.of(model)
     return publish(model, replace(parameters, mixes={**parameters.mixes, P4_OF_P3_AND_P5: mix}), folder)
-
-
-def _rounded(value: float) -> float:
-    return round(float(value), 4) + 0.0  # no -0.0: settings are text

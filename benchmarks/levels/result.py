@@ -12,9 +12,9 @@ from typing import Any
 from detector.model import DetectorModel
 from detector.split import Precision
 
-from ..bootstrap import CONFIDENCE, RESAMPLES, SEED
+from ..conditions import conditions
 from ..curves import Point, envelope
-from ..evaluation import AGREEMENT_SCORE, Figures
+from ..evaluation import Figures
 from ..result import STUDY_XFOLD
 from ..rows import Scope
 from .mix import MixSearch
@@ -97,18 +97,9 @@ class LevelResult:
 
     def to_dict(self) -> dict[str, Any]:
         """What ``levels.json`` holds: AP in points; values and bytes per picture; x-folds against :attr:`raw_bytes`."""
-        test_size = self.model.cfg.INPUT
-        return {
-            "detector": self.model.name,
-            "fingerprint": self.model.fingerprint.hex(),
-            "precision": self.precision,
-            "pictures": self.pictures,
-            "network_size": {"short_side": test_size.MIN_SIZE_TEST, "long_side_max": test_size.MAX_SIZE_TEST},
+        return conditions(self.model, self.precision, self.pictures, self.unsplit) | {
             "raw_elements": round(self.raw_elements, 1),
             "raw_bytes": round(self.raw_bytes, 1),
-            "unsplit": self.unsplit.metrics.as_dict(),
-            "agreement_score": AGREEMENT_SCORE,
-            "bootstrap": {"resamples": RESAMPLES, "seed": SEED, "confidence": CONFIDENCE},
             "rows": [self._row(one) for one in self.measured],
             "pareto_front": {scope: [one.row.setting for one in self.front(scope)] for scope in SCOPES},
             "max_drop": self.max_drop,
