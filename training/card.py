@@ -10,7 +10,7 @@ from .recipe import Recipe
 _CARD = """\
 # {name}
 
-A detector trained by `keyfpn-train detector`: the moving average of the weights after {steps} of {planned} steps
+A detector trained by `keyfpn-train detector`: the moving average of the weights after {steps} steps
 ({minutes:.0f} minutes). `config.yaml` is its detectron2 config, `detector.safetensors` the weights (float16, BatchNorm
 statistics float32), `manifest.json` the hash of each.
 
@@ -61,7 +61,6 @@ def model_card(
     return _CARD.format(
         name=name,
         steps=steps,
-        planned=recipe.steps,
         minutes=seconds / 60,
         precision=recipe.precision,
         held_out=held_out_pictures,

@@ -6,7 +6,7 @@ import math
 import os
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 from torch.optim.swa_utils import AveragedModel
 
 from detector.files import whole_file
@@ -22,7 +21,7 @@ from detector.files import whole_file
 from .errors import CheckpointError
 
 _FORMAT = "keyfpn training checkpoint 1"
-_PARTS = ("model", "average", "optimizer", "schedule")
+_PARTS = ("model", "average", "optimizer")
 
 
 @dataclass
@@ -35,7 +34,8 @@ class TrainingState:
     model: nn.Module
     average: AveragedModel
     optimizer: Optimizer
-    schedule: LRScheduler
+    learning_rate: Callable[[int, float], float]
+    """The part of the full learning rate that a step takes, from its number and the part of the run that is done."""
     clip_norm: float = math.inf
     """The greatest 2-norm of the gradient of all parameters."""
     step: int = 0
@@ -43,15 +43,30 @@ class TrainingState:
     seconds: float = 0.0
     """Wall-clock time spent so far, over all processes that worked on the run."""
 
-    def descend(self, loss: Tensor) -> None:
-        """Take one optimizer step down the gradient of a scalar loss."""
+    def __post_init__(self) -> None:
+        for group in self.optimizer.param_groups:
+            group.setdefault("full_lr", group["lr"])
+
+    def descend(self, loss: Tensor, done: float) -> float:
+        """Take one optimizer step down the gradient of a scalar loss.
+
+        Args:
+            loss: what is descended.
+            done: the part of the run that lies behind this step, 0 to 1.
+
+        Returns:
+            The greatest learning rate of all parameters.
+        """
+        part = self.learning_rate(self.step, done)
+        for group in self.optimizer.param_groups:
+            group["lr"] = part * group["full_lr"]
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
         self.optimizer.step()
-        self.schedule.step()
         self.average.update_parameters(self.model)
         self.step += 1
+        return max(group["lr"] for group in self.optimizer.param_groups)
 
     def save(self, path: Path, settings: Mapping[str, Any]) -> None:
         """Write a checkpoint.

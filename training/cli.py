@@ -24,10 +24,11 @@ from .options import (
     Resume,
     Run,
     Seed,
-    Steps,
     Weights,
     hashes,
     say_ending,
+    steps_option,
+    steps_or,
     user_errors,
 )
 from .recipe import Recipe
@@ -43,6 +44,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 
+
+RecipeSteps = steps_option(Recipe.steps)
 
 _DETECTOR_HELP = """Train a detector on pictures with boxes.
 
@@ -62,7 +65,7 @@ The folder of the run gets
 Ctrl-C ends the run with a checkpoint; the same command with --resume goes on, step for step as if it had never
 stopped.
 
-Exit codes: 0 done, or out of --minutes; 2 wrong usage, or training cannot go on; 130 interrupted.
+Exit codes: 0 done; 2 wrong usage, or training cannot go on; 130 interrupted.
 """
 
 
@@ -86,7 +89,7 @@ def detector(
     init_weights: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Start from these weights of a whole detector.")
     ] = None,
-    steps: Steps = Recipe.steps,
+    steps: RecipeSteps = None,
     minutes: Minutes = None,
     batch: Batch = Recipe.batch,
     holdout: Holdout = Recipe.holdout,
@@ -102,7 +105,9 @@ def detector(
         from .detector import DetectorTraining, initial_network, read_training_config
         from .loop import MODEL, TrainingLoop
 
-        recipe = Recipe(steps=steps, batch=batch, holdout=holdout, precision=precision, seed=seed)
+        recipe = Recipe(
+            steps=steps_or(Recipe.steps, steps, minutes), batch=batch, holdout=holdout, precision=precision, seed=seed
+        )
         cfg = read_training_config(config, device)
         data = CocoData(images, annotations)
         network = initial_network(cfg, seed=seed, init_backbone=init_backbone, init_weights=init_weights)
@@ -111,15 +116,16 @@ def detector(
         loop = TrainingLoop(
             task,
             out,
-            {"task": "detector", **asdict(recipe), **hashes(task.config, files)},
-            steps=steps,
+            {"task": "detector", "minutes": minutes, **asdict(recipe), **hashes(task.config, files)},
+            steps=recipe.steps,
+            minutes=minutes,
             batch=batch,
             seed=seed,
             evaluate_every=evaluate_every,
             console=Console(stderr=True),
         )
-        ending = loop.run(resume=resume, minutes=minutes)
-    say_ending(ending, task.state.step, steps, f"The detector is in {out / MODEL}.")
+        ending = loop.run(resume=resume)
+    say_ending(ending, task.state.step, f"The detector is in {out / MODEL}.")
 
 
 app.command(help=CODEC_HELP)(codec)

@@ -10,8 +10,8 @@ from .reconstruction_recipe import CodecRecipe
 _CARD = """\
 # A learned codec
 
-Trained by `keyfpn-train codec` for the detector in the folder above: the moving average of the weights after {steps} of
-{planned} steps ({minutes:.0f} minutes), on {trained} pictures without labels.
+Trained by `keyfpn-train codec` for the detector in the folder above: the moving average of the weights after {steps}
+steps ({minutes:.0f} minutes), on {trained} pictures without labels.
 
 | file | what it is | needed by |
 |---|---|---|
@@ -65,7 +65,6 @@ def codec_card(
     """
     return _CARD.format(
         steps=steps,
-        planned=recipe.steps,
         minutes=seconds / 60,
         trained=training_pictures,
         held_out=recipe.holdout,

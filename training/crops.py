@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,26 +16,6 @@ from detector.errors import PictureError
 from detector.pictures import Preprocessor, read_picture
 
 from .data import positions
-from .errors import TrainingError
-
-
-def hold_out_files(pictures: Sequence[Path], count: int) -> tuple[list[Path], list[Path]]:
-    """Divide pictures into those to train on and those to choose by: a picture's place follows from its name alone.
-
-    Args:
-        pictures: all of them.
-        count: how many to hold out.
-
-    Returns:
-        Training pictures and held-out pictures.
-
-    Raises:
-        TrainingError: nothing is left to train on.
-    """
-    if count >= len(pictures):
-        raise TrainingError(f"expected more pictures than the {count} to hold out, found {len(pictures)}")
-    order = sorted(pictures, key=lambda path: hashlib.sha256(path.name.encode()).digest())
-    return order[count:], order[:count]
 
 
 class CropBatches(Dataset[Tensor | PictureError]):

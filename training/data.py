@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import signal
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -57,15 +57,16 @@ def category_ids(data: CocoData, cfg: CfgNode) -> list[int]:
     return ids
 
 
-def hold_out(pictures: Sequence[Picture], count: int) -> tuple[list[Picture], list[Picture]]:
+def hold_out(pictures: Sequence[Item], count: int, name: Callable[[Item], str]) -> tuple[list[Item], list[Item]]:
     """Divide pictures into those to train on and those to evaluate on.
 
-    A picture's place follows from its id alone (the order of SHA-256), so that all runs on the same data, of any seed,
-    hold out the same pictures.
+    A picture's place follows from its name alone (the order of SHA-256), so that all runs on the same data, of any
+    seed, hold out the same pictures.
 
     Args:
         pictures: all of them.
         count: how many to hold out.
+        name: what a picture is known by.
 
     Returns:
         Training pictures and held-out pictures.
@@ -75,7 +76,7 @@ def hold_out(pictures: Sequence[Picture], count: int) -> tuple[list[Picture], li
     """
     if count >= len(pictures):
         raise TrainingError(f"expected more pictures than the {count} to hold out, found {len(pictures)}")
-    order = sorted(pictures, key=lambda picture: hashlib.sha256(str(picture.id).encode()).digest())
+    order = sorted(pictures, key=lambda picture: hashlib.sha256(name(picture).encode()).digest())
     return order[count:], order[:count]
 
 

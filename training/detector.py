@@ -11,7 +11,6 @@ from detectron2.modeling import GeneralizedRCNN
 from detectron2.utils.events import EventStorage
 from torch import Tensor, nn
 from torch.optim import AdamW
-from torch.optim.lr_scheduler import LambdaLR
 
 from detector import BUNDLED
 from detector.backbone import MobileNetV2
@@ -52,7 +51,7 @@ class DetectorTraining:
         """
         self._cfg, self._data, self._recipe = cfg, data, recipe
         self._category_ids = category_ids(data, cfg)
-        training, self._held_out = hold_out(data.pictures, recipe.holdout)
+        training, self._held_out = hold_out(data.pictures, recipe.holdout, lambda picture: str(picture.id))
         self._samples = samples(data, training, self._category_ids)
         self.config = portable_config(cfg)
         """The config that is published, as YAML."""
@@ -182,6 +181,6 @@ def _training_state(network: GeneralizedRCNN, recipe: Recipe) -> TrainingState:
         model=network,
         average=moving_average(network, recipe.average_decay),
         optimizer=optimizer,
-        schedule=LambdaLR(optimizer, recipe.learning_rate),
+        learning_rate=recipe.learning_rate_at,
         clip_norm=recipe.clip_norm,
     )

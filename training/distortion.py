@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -12,18 +11,7 @@ from torch import Tensor
 from reconstruct.layers import REBUILT
 
 from .detector_view import DetectorView, Observation
-
-
-@dataclass(frozen=True)
-class DistortionWeights:
-    """Of the parts of the distortion; a part of weight 0 is not computed."""
-
-    feature: float = 1.0
-    """The squared error of the features."""
-    rpn: float = 1.0
-    """How differently the RPN sees the rebuilt pyramid."""
-    box: float = 1.0
-    """How differently the box head does."""
+from .reconstruction_recipe import DistortionWeights
 
 
 def distortion(

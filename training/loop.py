@@ -26,6 +26,7 @@ from .progress import TrainingProgress
 
 CHECKPOINT, LOG, PLOT, SETTINGS, MODEL = "checkpoint.pt", "log.jsonl", "loss.png", "settings.json", "model"
 CHECKPOINT_SECONDS = 120.0
+_NO_LAST_STEP = 1 << 40
 
 Batch = TypeVar("Batch")
 Figures = dict[str, float | None]
@@ -55,7 +56,6 @@ class Ending(Enum):
     """Why a run ended."""
 
     FINISHED = "finished"
-    TIME = "out of time"
     INTERRUPTED = "interrupted"
 
 
@@ -72,19 +72,21 @@ class TrainingLoop(Generic[Batch]):
         folder: Path,
         settings: Mapping[str, Any],
         *,
-        steps: int,
+        steps: int | None,
+        minutes: float | None,
         batch: int,
         seed: int,
         evaluate_every: int,
         console: Console,
     ) -> None:
-        """Prepare a run.
+        """Prepare a run, which ends after its steps or its minutes, whichever come first; one of them is given.
 
         Args:
             task: what is trained.
             folder: the run's own; made where it is missing.
             settings: what a resumed run must share with its beginning, fit for JSON.
             steps: of the whole run.
+            minutes: of the whole run, over all processes that work on it, evaluations counted in.
             batch: pictures per step.
             seed: of every random draw.
             evaluate_every: steps from one evaluation to the next; the first is before step one.
@@ -92,35 +94,42 @@ class TrainingLoop(Generic[Batch]):
         """
         self._task, self._state, self._folder = task, task.state, folder
         self._settings = dict(settings)
-        self._steps, self._batch, self._seed, self._evaluate_every = steps, batch, seed, evaluate_every
+        self._steps, self._minutes = steps, minutes
+        self._batch, self._seed, self._evaluate_every = batch, seed, evaluate_every
         self._console = console
 
-    def run(self, *, resume: bool, minutes: float | None = None) -> Ending:
-        """Train until the last step, a time limit, or Ctrl-C (or SIGTERM), which let the step in hand finish.
+    def run(self, *, resume: bool) -> Ending:
+        """Train to the end, or until Ctrl-C (or SIGTERM), which let the step in hand finish.
 
         Args:
             resume: go on from the folder's checkpoint.
-            minutes: a limit on this call's training time; the model is then published as it stands.
 
         Raises:
             CheckpointError: there is nothing to resume, or it is damaged or of other settings.
             TrainingError: the folder holds a run already and ``resume`` is not set, or the loss is no number any more.
         """
-        deadline = time.perf_counter() + 60 * (math.inf if minutes is None else minutes)
         self._open(resume)
-        if self._log.published(self._steps):
-            self._console.print(f"This run finished already, after {self._steps} steps: {self._folder / MODEL}")
+        if self._done == 1 and self._log.published(self._state.step):
+            self._console.print(f"This run finished already, after {self._state.step} steps: {self._folder / MODEL}")
             return Ending.FINISHED
         self._began = time.perf_counter() - self._state.seconds
-        progress = TrainingProgress(self._console, steps=self._steps, done=self._state.step, batch=self._batch)
+        progress = TrainingProgress(self._console, step=self._state.step, done=self._done, batch=self._batch)
         with _caught_signals() as stop, progress:
-            ending = self._train(progress, stop, deadline)
+            ending = self._train(progress, stop)
             self._save()
             if ending is not Ending.INTERRUPTED:
                 progress.doing("publishing")
                 self._record(self._task.publish(self._folder / MODEL), published=MODEL)
                 plot_log(self._log.records, self._folder / PLOT)
         return ending
+
+    @property
+    def _done(self) -> float:
+        """The part of the run that is done, 0 to 1."""
+        by_steps = 0.0 if self._steps is None else self._state.step / self._steps
+        limit = math.inf if self._minutes is None else 60 * self._minutes
+        by_time = self._state.seconds / limit if self._state.seconds < limit else 1.0
+        return min(1.0, max(by_steps, by_time))
 
     def _open(self, resume: bool) -> None:
         checkpoint = self._folder / CHECKPOINT
@@ -136,18 +145,17 @@ class TrainingLoop(Generic[Batch]):
             self._state.save(checkpoint, self._settings)
         self._log = TrainingLog(self._folder / LOG, step=self._state.step)
 
-    def _train(self, progress: TrainingProgress, stop: Event, deadline: float) -> Ending:
+    def _train(self, progress: TrainingProgress, stop: Event) -> Ending:
         saved = time.perf_counter()
-        with closing(self._task.batches(range(self._state.step, self._steps))) as batches:
-            while self._state.step < self._steps:
+        with closing(self._task.batches(range(self._state.step, self._steps or _NO_LAST_STEP))) as batches:
+            while self._done < 1:
                 if self._state.step % self._evaluate_every == 0 and not self._log.evaluated(self._state.step):
                     progress.doing("evaluating")
                     self._record(self._task.evaluate())
                     progress.doing("training")
+                    continue
                 if stop.is_set():
                     return Ending.INTERRUPTED
-                if time.perf_counter() >= deadline:
-                    return Ending.TIME
                 self._step(next(batches), progress)
                 if time.perf_counter() - saved >= CHECKPOINT_SECONDS:
                     self._save()
@@ -155,8 +163,7 @@ class TrainingLoop(Generic[Batch]):
         return Ending.FINISHED
 
     def _step(self, batch: Batch, progress: TrainingProgress) -> None:
-        state = self._state
-        rate = float(max(state.schedule.get_last_lr()))
+        state, done = self._state, self._done
         torch.manual_seed(_seed_of_step(self._seed, state.step))
         try:
             losses = self._task.losses(batch)
@@ -169,11 +176,11 @@ class TrainingLoop(Generic[Batch]):
                 f"training diverged at step {state.step + 1}: {error}; start again with better initial weights or a "
                 "smaller learning rate"
             ) from error
-        state.descend(loss)
+        rate = state.descend(loss, done)
         names = ["loss", *losses]
         self._write({"learning_rate": rate, **dict(zip(names, (round(value, 6) for value in values), strict=True))})
         bits = float(losses["rate"].detach()) if "rate" in losses else None
-        progress.advance(loss=values[0], learning_rate=rate, rate=bits)
+        progress.advance(self._done, loss=values[0], learning_rate=rate, rate=bits)
 
     def _record(self, figures: Figures, **more: Any) -> None:
         self._write({"evaluation": figures, **more})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -21,8 +21,7 @@ Detector = Annotated[
     str, typer.Option(metavar="NAME|DIR|CONFIG", help="A published model, or with --weights a detectron2 config.")
 ]
 Weights = Annotated[Path | None, typer.Option(metavar="FILE", help="Of a config: .safetensors, .pth or a zoo .pkl.")]
-Steps = Annotated[int, typer.Option(min=1, help="Steps of the whole run.")]
-Minutes = Annotated[float | None, typer.Option(min=0, help="Stop training after this time, and publish what there is.")]
+Minutes = Annotated[float | None, typer.Option(min=0, help="Of the whole run, before what was trained is published.")]
 Batch = Annotated[int, typer.Option(min=1, help="Pictures per step.")]
 Holdout = Annotated[int, typer.Option(min=1, help="Pictures kept out of training, to evaluate on.")]
 EvaluateEvery = Annotated[int, typer.Option(min=1, help="Steps from one evaluation to the next.")]
@@ -32,12 +31,22 @@ Seed = Annotated[int, typer.Option(min=0, help="Of every random draw.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")]
 
 
-def say_ending(ending: Ending, step: int, steps: int, done: str) -> None:
+def steps_option(default: int | None) -> Any:
+    """``--steps``, whose default counts where no ``--minutes`` are given."""
+    shown = f"{default}, or with --minutes as many as there is time for"
+    return Annotated[int | None, typer.Option(min=1, help="Of the whole run.", show_default=shown)]
+
+
+def steps_or(default: int | None, steps: int | None, minutes: float | None) -> int | None:
+    """The steps of a run, None if its minutes alone limit it."""
+    return default if steps is None and minutes is None else steps
+
+
+def say_ending(ending: Ending, step: int, done: str) -> None:
     if ending.name == "INTERRUPTED":
-        typer.echo(f"Interrupted at step {step} of {steps}. Add --resume to go on.")
+        typer.echo(f"Interrupted after step {step}. Add --resume to go on.")
         raise typer.Exit(INTERRUPTED)
-    more = f" Time is up at step {step} of {steps}: add --resume to go on." if ending.name == "TIME" else ""
-    typer.echo(done + more)
+    typer.echo(done)
 
 
 def hashes(config: str, files: dict[str, Path | None]) -> dict[str, str]:

@@ -8,7 +8,7 @@ from statistics import fmean
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 _WINDOW = 20
 """Steps that the shown loss and pace are means of."""
@@ -17,19 +17,21 @@ _WINDOW = 20
 class TrainingProgress:
     """Shows the step, loss, learning rate, pace and the estimated time to the end."""
 
-    def __init__(self, console: Console, *, steps: int, done: int, batch: int) -> None:
-        """Start at ``done`` of ``steps`` steps of ``batch`` pictures each."""
+    def __init__(self, console: Console, *, step: int, done: float, batch: int) -> None:
+        """Start after ``step`` steps of ``batch`` pictures each, which are the part ``done`` of the run."""
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=20),
-            MofNCompleteColumn(),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TextColumn("step {task.fields[step]}"),
             TextColumn("{task.fields[figures]}"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=console,
             speed_estimate_period=120,
         )
-        self._task = self._progress.add_task("training", total=steps, completed=done, figures="")
+        self._task = self._progress.add_task("training", total=1.0, completed=done, step=step, figures="")
+        self._step = step
         self._batch = batch
         self._losses: deque[float] = deque(maxlen=_WINDOW)
         self._rates: deque[float] = deque(maxlen=_WINDOW)
@@ -49,8 +51,16 @@ class TrainingProgress:
         self._progress.update(self._task, description=what)
         self._times.clear()
 
-    def advance(self, *, loss: float, learning_rate: float, rate: float | None = None) -> None:
-        """Count one step; ``rate`` is the part of the loss that bits are, where there is such a part."""
+    def advance(self, done: float, *, loss: float, learning_rate: float, rate: float | None = None) -> None:
+        """Count one step.
+
+        Args:
+            done: the part of the run that is done with it.
+            loss: of the step.
+            learning_rate: of the step.
+            rate: the part of the loss that bits are, where there is such a part.
+        """
+        self._step += 1
         self._losses.append(loss)
         if rate is not None:
             self._rates.append(rate)
@@ -64,4 +74,4 @@ class TrainingProgress:
             bits = fmean(self._rates)
             parts += f" = rate {bits:.3f} + distortion {fmean(self._losses) - bits:.3f}"
         figures = f"{parts}  lr {learning_rate:.1e}  {pace}"
-        self._progress.update(self._task, advance=1, figures=figures)
+        self._progress.update(self._task, completed=done, step=self._step, figures=figures)

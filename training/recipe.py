@@ -15,7 +15,8 @@ class Recipe:
     config's matter (``MODEL.BACKBONE.FREEZE_AT``).
     """
 
-    steps: int = 3694
+    steps: int | None = 3694
+    """None where the run's time alone says when it ends."""
     batch: int = 4
     seed: int = 0
     precision: Literal["fp32", "bf16"] = "bf16"
@@ -39,11 +40,15 @@ class Recipe:
     crop_side: float = 0.4
     """The least part of each side that a crop keeps."""
 
-    def learning_rate(self, step: int) -> float:
-        """The part of the full learning rate that step number ``step``, from 0 on, takes."""
-        warmup = min(self.warmup_steps, self.steps // 10)
+    def learning_rate_at(self, step: int, done: float) -> float:
+        """The part of the full learning rate that a step takes.
+
+        Args:
+            step: its number, from 0 on.
+            done: the part of the run that lies behind it, 0 to 1.
+        """
+        warmup = self.warmup_steps if self.steps is None else min(self.warmup_steps, self.steps // 10)
         if step < warmup:
             return (step + 1) / warmup
-        done = min(1.0, (step - warmup) / max(1, self.steps - 1 - warmup))
         cosine = (1 + math.cos(math.pi * done)) / 2
         return self.final_learning_rate + (1 - self.final_learning_rate) * cosine

@@ -11,15 +11,14 @@ import torch.nn.functional as F
 from detectron2.modeling import GeneralizedRCNN
 from torch import Tensor, nn
 from torch.optim import Adam
-from torch.optim.lr_scheduler import LambdaLR
 
 from detector.model import DetectorModel
 from reconstruct.layers import REBUILT, Standardize, TopDown
 
 from .average import moving_average
 from .checkpoint import TrainingState
-from .crops import CropBatches, hold_out_files
-from .data import load_batches
+from .crops import CropBatches
+from .data import hold_out, load_batches
 from .detector_view import DetectorView
 from .probe import Probe
 from .reconstruction_recipe import ReconstructionRecipe
@@ -38,7 +37,7 @@ class Scene:
             TrainingError: too few pictures.
         """
         self.model, self.detector = model, model.build()
-        self.training_pictures, self.held_out = hold_out_files(pictures, recipe.holdout)
+        self.training_pictures, self.held_out = hold_out(pictures, recipe.holdout, lambda path: path.name)
         self.crops = CropBatches(
             self.training_pictures,
             model.cfg,
@@ -96,6 +95,6 @@ def training_state(
         model=network,
         average=moving_average(network, recipe.average_decay),
         optimizer=optimizer,
-        schedule=LambdaLR(optimizer, recipe.learning_rate_at),
+        learning_rate=recipe.learning_rate_at,
         clip_norm=recipe.clip_norm,
     )

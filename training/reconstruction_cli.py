@@ -23,18 +23,20 @@ from .options import (
     Resume,
     Run,
     Seed,
-    Steps,
     Weights,
     hashes,
     say_ending,
+    steps_option,
+    steps_or,
     user_errors,
 )
+from .reconstruction_recipe import CodecRecipe, DistortionWeights, ReconstructionRecipe
 
 # torch and detectron2 take seconds to import: what needs them is imported where it is used.
 if TYPE_CHECKING:
     from .loop import Task
-    from .reconstruction_recipe import ReconstructionRecipe
 
+CodecSteps, NetworkSteps = steps_option(CodecRecipe.steps), steps_option(ReconstructionRecipe.steps)
 LearningRate = Annotated[float, typer.Option(min=0, help="Of the networks.")]
 FeatureWeight = Annotated[float, typer.Option(min=0, help="Of the features' squared error in the distortion.")]
 RpnWeight = Annotated[float, typer.Option(min=0, help="Of the RPN's view in the distortion.")]
@@ -49,11 +51,12 @@ The folder of the run gets
   settings.json  the recipe, and the hashes of detector and pictures' names
   model/         the detector with what was trained, ready to be run
 
-A run may be resumed with more --steps, as long as its learning rate does not fall yet: that is in the last quarter.
+The learning rate falls over the last quarter of the run's --steps or --minutes, whichever end first. A run may be
+resumed with more of either, as long as its learning rate does not fall yet.
 Agreement is AP against the unsplit detector's own boxes, on pictures held out of training. Ctrl-C ends the run with a
 checkpoint; the same command with --resume goes on.
 
-Exit codes: 0 done, or out of --minutes; 2 wrong usage, or training cannot go on; 130 interrupted.
+Exit codes: 0 done; 2 wrong usage, or training cannot go on; 130 interrupted.
 """
 
 CODEC_HELP = f"""Train the codec `learned` for a detector, on pictures without labels.
@@ -72,20 +75,21 @@ def codec(
     detector: Detector = BUNDLED,
     weights: Weights = None,
     init_codec: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Start from the codec in this model folder.")
+        Path | None,
+        typer.Option(metavar="DIR", help="Start from the codec in this model folder."),
     ] = None,
-    steps: Steps = 9000,
+    steps: CodecSteps = None,
     minutes: Minutes = None,
-    batch: Batch = 4,
-    holdout: Holdout = 100,
+    batch: Batch = CodecRecipe.batch,
+    holdout: Holdout = CodecRecipe.holdout,
     evaluate_every: EvaluateEvery = 1500,
     device: Device = "cpu",
-    precision: Precision = "bf16",
-    learning_rate: LearningRate = 5e-4,
-    feature_weight: FeatureWeight = 1.0,
-    rpn_weight: RpnWeight = 1.0,
-    box_weight: BoxWeight = 1.0,
-    seed: Seed = 0,
+    precision: Precision = CodecRecipe.precision,
+    learning_rate: LearningRate = CodecRecipe.learning_rate,
+    feature_weight: FeatureWeight = DistortionWeights.feature,
+    rpn_weight: RpnWeight = DistortionWeights.rpn,
+    box_weight: BoxWeight = DistortionWeights.box,
+    seed: Seed = CodecRecipe.seed,
     resume: Resume = False,
 ) -> None:
     """Train the learned codec; registered with :data:`CODEC_HELP`."""
@@ -94,11 +98,9 @@ def codec(
         from detector.pictures import find_pictures
 
         from .codec import CodecTraining
-        from .distortion import DistortionWeights
-        from .reconstruction_recipe import CodecRecipe
 
         recipe = CodecRecipe(
-            steps=steps,
+            steps=steps_or(CodecRecipe.steps, steps, minutes),
             batch=batch,
             holdout=holdout,
             precision=precision,
@@ -134,15 +136,15 @@ def network(
     out: Run,
     detector: Detector = BUNDLED,
     weights: Weights = None,
-    steps: Steps = 3000,
+    steps: NetworkSteps = None,
     minutes: Minutes = None,
-    batch: Batch = 4,
-    holdout: Holdout = 100,
+    batch: Batch = ReconstructionRecipe.batch,
+    holdout: Holdout = ReconstructionRecipe.holdout,
     evaluate_every: EvaluateEvery = 1000,
     device: Device = "cpu",
-    precision: Precision = "bf16",
-    learning_rate: LearningRate = 5e-4,
-    seed: Seed = 0,
+    precision: Precision = ReconstructionRecipe.precision,
+    learning_rate: LearningRate = ReconstructionRecipe.learning_rate,
+    seed: Seed = ReconstructionRecipe.seed,
     resume: Resume = False,
 ) -> None:
     """Train the reconstruction network; registered with :data:`NETWORK_HELP`."""
@@ -151,10 +153,14 @@ def network(
         from detector.pictures import find_pictures
 
         from .network import NetworkTraining
-        from .reconstruction_recipe import ReconstructionRecipe
 
         recipe = ReconstructionRecipe(
-            steps=steps, batch=batch, holdout=holdout, precision=precision, learning_rate=learning_rate, seed=seed
+            steps=steps_or(ReconstructionRecipe.steps, steps, minutes),
+            batch=batch,
+            holdout=holdout,
+            precision=precision,
+            learning_rate=learning_rate,
+            seed=seed,
         )
         model, pictures = open_detector(detector, weights, device=device), find_pictures([images])
         settings = {
@@ -186,10 +192,11 @@ def _run(
         out,
         settings | {name: value for name, value in asdict(recipe).items() if name != "steps"},
         steps=recipe.steps,
+        minutes=minutes,
         batch=recipe.batch,
         seed=recipe.seed,
         evaluate_every=evaluate_every,
         console=Console(stderr=True),
     )
-    ending = loop.run(resume=resume, minutes=minutes)
-    say_ending(ending, task.state.step, recipe.steps, f"The model is in {out / MODEL}.")
+    ending = loop.run(resume=resume)
+    say_ending(ending, task.state.step, f"The model is in {out / MODEL}.")

@@ -21,8 +21,9 @@ def make_state(seed: int = 0, width: int = 3) -> TrainingState:
     torch.manual_seed(seed)
     model = nn.Linear(width, 1)
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.1)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 / (1 + step))
-    return TrainingState(model, moving_average(model, 0.9), optimizer, schedule, clip_norm=1.0)
+    return TrainingState(
+        model, moving_average(model, 0.9), optimizer, lambda step, _done: 1 / (1 + step), clip_norm=1.0
+    )
 
 
 def descend(state: TrainingState, steps: int) -> list[float]:
@@ -30,7 +31,7 @@ def descend(state: TrainingState, steps: int) -> list[float]:
     for _ in range(steps):
         loss = (state.model(torch.full((4, state.model.in_features), state.step + 1.0)) - 1).square().mean()
         losses.append(loss.item())
-        state.descend(loss)
+        state.descend(loss, 0)
     return losses
 
 
@@ -49,15 +50,21 @@ def test_a_restored_state_goes_on_as_the_saved_one(saved: Path) -> None:
     restored = make_state(seed=1)
     restored.restore(saved, SETTINGS)
     assert (restored.step, restored.seconds) == (5, 12.5)
-    assert restored.schedule.get_last_lr() == unbroken.schedule.get_last_lr()
     assert descend(restored, 5) == descend(unbroken, 5)
     for name, value in unbroken.average.state_dict().items():
         assert torch.equal(restored.average.state_dict()[name], value)
 
 
+def test_the_learning_rate_follows_from_the_step_and_what_is_done() -> None:
+    state = make_state()
+    state.learning_rate = lambda step, done: (1 - done) / (1 + step)
+    rates = [state.descend(state.model(torch.ones(1, 3)).sum(), done) for done in (0, 0.5, 0.75)]
+    assert rates == pytest.approx([0.1, 0.025, 0.1 / 12])
+
+
 def test_the_gradient_is_clipped() -> None:
     state = make_state()
-    state.descend(1e6 * state.model(torch.ones(1, 3)).sum())
+    state.descend(1e6 * state.model(torch.ones(1, 3)).sum(), 0)
     norms = [parameter.grad.norm() for parameter in state.model.parameters() if parameter.grad is not None]
     assert torch.stack(norms).norm().item() == pytest.approx(1.0, rel=1e-4)
 

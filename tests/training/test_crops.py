@@ -7,8 +7,7 @@ import torch
 from detectron2.config import CfgNode
 
 from detector.errors import PictureError
-from training.crops import CropBatches, hold_out_files
-from training.errors import TrainingError
+from training.crops import CropBatches
 
 
 @pytest.fixture
@@ -38,15 +37,3 @@ def test_an_unreadable_picture_is_handed_over(tmp_path: Path, tiny_cfg: CfgNode)
     (tmp_path / "a.png").write_bytes(b"no picture")
     found = CropBatches([tmp_path / "a.png"], tiny_cfg, batch=1, side=64, short_side=(1, 1), seed=0)[0]
     assert isinstance(found, PictureError)
-
-
-def test_held_out_files_follow_from_their_names() -> None:
-    pictures = [Path(f"{number}.jpg") for number in range(50)]
-    training, held_out = hold_out_files(pictures, 10)
-    assert sorted([*training, *held_out]) == sorted(pictures)
-    assert len(held_out) == 10
-    assert hold_out_files([Path("elsewhere") / path for path in reversed(pictures)], 10)[1] == [
-        Path("elsewhere") / path for path in held_out
-    ]
-    with pytest.raises(TrainingError, match="more pictures than the 50 to hold out"):
-        hold_out_files(pictures, 50)

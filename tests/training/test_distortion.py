@@ -6,7 +6,8 @@ from detectron2.modeling import GeneralizedRCNN
 from torch import Tensor
 
 from training.detector_view import DetectorView, Observation
-from training.distortion import DistortionWeights, distortion, feature_error
+from training.distortion import distortion, feature_error
+from training.reconstruction_recipe import DistortionWeights
 
 
 @pytest.fixture(scope="module")

@@ -28,8 +28,7 @@ class Line:
         torch.manual_seed(0)
         model = nn.Sequential(nn.Dropout(0.5), nn.Linear(8, 1))
         optimizer = torch.optim.AdamW(model.parameters(), lr=0.05)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / (STEPS + 1))
-        self.state = TrainingState(model, moving_average(model, 0.9), optimizer, schedule)
+        self.state = TrainingState(model, moving_average(model, 0.9), optimizer, lambda _step, done: 1 - done)
         self.interrupt_at, self.nan_at = interrupt_at, nan_at
         self.published = 0
         self.closed = False
@@ -58,12 +57,20 @@ class Line:
         return self.evaluate()
 
 
-def make_loop(task: Line, folder: Path, *, steps: int = STEPS, console: Console | None = None) -> TrainingLoop[Tensor]:
+def make_loop(
+    task: Line,
+    folder: Path,
+    *,
+    steps: int | None = STEPS,
+    minutes: float | None = None,
+    console: Console | None = None,
+) -> TrainingLoop[Tensor]:
     return TrainingLoop(
         task,
         folder,
         {"steps": steps},
         steps=steps,
+        minutes=minutes,
         batch=4,
         seed=5,
         evaluate_every=4,
@@ -128,13 +135,26 @@ def test_checkpoints_are_written_along_the_way(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(TrainingError):
         make_loop(Line(nan_at=7), tmp_path / "run").run(resume=False)
     task = Line()
-    make_loop(task, tmp_path / "run").run(resume=True, minutes=0)
+    make_loop(task, tmp_path / "run", minutes=0).run(resume=True)
     assert task.state.step == 6
 
 
-def test_a_time_limit_publishes_what_there_is_and_can_be_resumed(tmp_path: Path, unbroken: Path) -> None:
+def test_minutes_end_a_run_as_steps_do(tmp_path: Path) -> None:
     folder, task = tmp_path / "run", Line()
-    assert make_loop(task, folder).run(resume=False, minutes=0) is Ending.TIME
+    assert make_loop(task, folder, steps=None, minutes=0.02).run(resume=False) is Ending.FINISHED
+    rates = [record["learning_rate"] for record in read_log(folder / "log.jsonl") if "loss" in record]
+    assert (len(rates), task.published) == (task.state.step, 1)
+    assert rates == sorted(rates, reverse=True)
+    assert rates[-1] < 0.1 * rates[0]
+    output = StringIO()
+    again = make_loop(Line(), folder, steps=None, minutes=0.02, console=Console(file=output))
+    assert again.run(resume=True) is Ending.FINISHED
+    assert "finished already" in output.getvalue()
+
+
+def test_a_run_may_be_given_more_minutes(tmp_path: Path, unbroken: Path) -> None:
+    folder, task = tmp_path / "run", Line()
+    assert make_loop(task, folder, minutes=0).run(resume=False) is Ending.FINISHED
     assert (task.state.step, task.published) == (0, 1)
     assert make_loop(Line(), folder).run(resume=True) is Ending.FINISHED
     assert [record for record in figures(folder) if "loss" in record] == [
