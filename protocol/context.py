@@ -1,7 +1,10 @@
 """Which table a symbol of a latent gets: a context model in integers.
 
-    activities min(|y|, 15) of ──► weights, bias ──► total ──► clip(total >> 6, 0, K - 1) = index of the table
-    what is decoded already
+    activities of what is ──► weights, bias ──► total ──► clip(total >> 6, 0, K - 1) = index of the table
+    decoded already
+
+The activity of a symbol is the number of bits of |y|: the tables' scales grow geometrically with their index, so that
+what the index is a sum of should grow with the logarithm of the symbols.
 
 A latent is coded channel group by channel group, and a group in two passes: the positions (i, j) with i + j even, then
 the odd ones. Everything of a pass depends only on what was decoded before it, so that it is computed at once.
@@ -18,7 +21,7 @@ from itertools import accumulate, product
 import numpy as np
 from numpy.typing import NDArray
 
-ACTIVITY_MAX = 15
+ACTIVITY_MAX = 8
 INDEX_SHIFT = 6
 MAX_TABLES = 256
 _EXACT = 1 << 24  # float32 holds every integer below this
@@ -173,5 +176,6 @@ def _check_exact(
 
 
 def _activity(latent: Int32) -> Float32:
-    activity: Float32 = np.minimum(np.abs(latent), ACTIVITY_MAX).astype(np.float32)
-    return activity
+    """min(bits of |y|, ACTIVITY_MAX)."""
+    bits = np.frexp(np.abs(latent).astype(np.float32))[1]  # exact below 2**24, and cut off long before
+    return np.minimum(bits, ACTIVITY_MAX).astype(np.float32)

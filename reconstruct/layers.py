@@ -67,17 +67,16 @@ class TopDown(nn.Module):
     these start as copies of the detector's, so that what has to be learned is only what the FPN sums.
     """
 
-    def __init__(self, channels: int, hidden: Sequence[int], blocks: int = 2) -> None:
+    def __init__(self, channels: int, hidden: Sequence[int]) -> None:
         """Build with random weights.
 
         Args:
             channels: of the pyramid.
             hidden: channels at strides 32, 16, 8 and 4.
-            blocks: residual blocks at each stride.
         """
         super().__init__()
         self.up = nn.ModuleList(Up(a, b) for a, b in pairwise(hidden))
-        self.blocks = nn.ModuleList(nn.Sequential(*(ResidualBlock(width) for _ in range(blocks))) for width in hidden)
+        self.blocks = nn.ModuleList(nn.Sequential(ResidualBlock(width), ResidualBlock(width)) for width in hidden)
         self.to_lateral = nn.ModuleList(nn.Conv2d(width, channels, 1) for width in hidden)
         self.lateral_scale = nn.ParameterList(nn.Parameter(torch.ones(channels, 1, 1)) for _ in hidden)
         self.outputs = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in hidden)

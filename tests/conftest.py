@@ -30,11 +30,15 @@ def detector_model() -> DetectorModel:
 def learned_model(detector_model: DetectorModel, tmp_path_factory: pytest.TempPathFactory) -> DetectorModel:
     """The bundled detector with a reconstruction network and a learned codec: few channels, random weights."""
     torch.manual_seed(0)
-    shape = Shape(128, 24, analysis=(8, 8, 8), synthesis=(8, 8, 8, 8), groups=((2, 3), (2, 4)), qualities=3)
+    shape = Shape(128, 24, analysis=(8, 8, 8), synthesis=(8, 8, 8, 8), groups=((2, 3), (2, 4), (1, 2)), qualities=3)
     codec = CodecNetwork(shape).eval()
     symbols = np.random.default_rng(0).integers
+    sizes = ((5, 3, 4), (6, 6, 8), (3, 12, 16))
     frames = [
-        ([symbols(-4, 5, (5, 3, 4)).astype(np.int16), symbols(-6, 7, (6, 6, 8)).astype(np.int16)], quality)
+        (
+            [symbols(-bound, bound + 1, size).astype(np.int16) for bound, size in zip((4, 6, 2), sizes, strict=True)],
+            quality,
+        )
         for quality in (1, 2, 3)
     ]
     with torch.no_grad():  # contexts that matter

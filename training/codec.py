@@ -16,11 +16,12 @@ from torch import Tensor
 from detector.model import DetectorModel
 from detector.split import autocast
 from protocol.latent import LatentCoder
-from reconstruct.learned.files import read_network
+from reconstruct.layers import REBUILT
+from reconstruct.learned.files import folder_of, read_network
 from reconstruct.learned.network import CodecNetwork, Shape
 
 from .codec_card import QualityFigures, codec_card
-from .distortion import distortion
+from .distortion import distortion, level_errors
 from .factorized import FactorizedPrior
 from .loop import Figures
 from .probe import Trial
@@ -34,7 +35,7 @@ class CodecTraining:
     """A codec's training as a :class:`training.loop.Task`."""
 
     def __init__(
-        self, model: DetectorModel, pictures: Sequence[Path], recipe: CodecRecipe, initial: Path | None = None
+        self, model: DetectorModel, pictures: Sequence[Path], recipe: CodecRecipe, initial: DetectorModel | None = None
     ) -> None:
         """Prepare a codec's training.
 
@@ -42,32 +43,32 @@ class CodecTraining:
             model: the detector, which stays as it is.
             pictures: to train on, and to hold out a few of.
             recipe: how to train.
-            initial: the model folder of a codec to start from; None starts anew.
+            initial: the model whose codec to start from, of this shape or another; None starts anew.
 
         Raises:
-            ModelError: the folder has no codec for this detector.
+            ModelError: the initial model has no codec.
             TrainingError: too few pictures.
         """
-        self._recipe, self._scene = recipe, Scene(model, pictures, recipe)
-        codec = self._initial(initial)
+        self._recipe, self._scene, self._initial = recipe, Scene(model, pictures, recipe), initial
+        codec = self._new_codec()
+        self.started_anew = [] if initial is None else read_network(folder_of(initial), codec)
+        """Parameters that the codec to start from does not have in their size."""
+        codec = codec.to(self._scene.detector.device, memory_format=torch.channels_last).train()
         groups = [
             {"params": [*codec.analysis.parameters(), *codec.synthesis.parameters()]},
             {"params": [*codec.priors.parameters(), *codec.gains.parameters()], "lr": recipe.entropy_learning_rate},
         ]
         self.state = training_state(codec, recipe, groups)
 
-    def _initial(self, folder: Path | None) -> CodecNetwork:
+    def _new_codec(self) -> CodecNetwork:
         torch.manual_seed(self._recipe.seed)
         detector = self._scene.detector
         fpn = detector.backbone
         codec = CodecNetwork(Shape(fpn.output_shape()["p2"].channels, fpn.bottom_up.output_shape()["res2"].channels))
-        if folder is None:
-            features = self._scene.sample()
-            start_standardize(codec.analysis.standardize, features)
-            start_top_down(codec.synthesis.top_down, detector, features)
-        else:
-            read_network(folder, codec)
-        return codec.to(detector.device, memory_format=torch.channels_last).train()
+        features = self._scene.sample()
+        start_standardize(codec.analysis.standardize, features)
+        start_top_down(codec.synthesis.top_down, detector, features)
+        return codec
 
     def batches(self, steps: range) -> Generator[Tensor]:
         """The crops of steps."""
@@ -90,21 +91,26 @@ class CodecTraining:
     def evaluate(self) -> Figures:
         """Bytes and agreement of the averaged weights on held-out pictures, at three qualities; bytes as estimated."""
         qualities = self.state.model.shape.qualities
-        return self._measure([1, (qualities + 1) // 2, qualities])
+        figures, _ = self._measure([1, (qualities + 1) // 2, qualities])
+        return figures
 
-    def _measure(self, qualities: Sequence[int]) -> Figures:
+    def _measure(self, qualities: Sequence[int]) -> tuple[Figures, dict[int, list[float]]]:
+        """Figures, and for each quality the errors of p2 … p5."""
         codec = self.state.average.module.eval()
-        return self._scene.probe.measure({f"q{quality}": partial(_send, codec, quality) for quality in qualities})
+        errors: dict[int, list[list[float]]] = {quality: [] for quality in qualities}
+        ways = {f"q{quality}": partial(_send, codec, quality, errors[quality]) for quality in qualities}
+        return self._scene.probe.measure(ways), {quality: _means(rows) for quality, rows in errors.items()}
 
     def publish(self, folder: Path) -> Figures:
         """Write detector and codec as a model folder; the codec's figures on held-out pictures at every quality."""
         codec = self.state.average.module.eval()
-        figures = self._measure(range(1, codec.shape.qualities + 1))
+        figures, errors = self._measure(range(1, codec.shape.qualities + 1))
         frames = self._frames(codec, self._scene.training_pictures[: self._recipe.table_pictures])
         models = fit_entropy_models(codec, frames)
         card = codec_card(
             self._recipe,
-            self._compare(codec, figures, LatentCoder(models), frames),
+            self._compare(codec, figures, errors, LatentCoder(models), frames),
+            initial=self._initial,
             steps=self.state.step,
             seconds=self.state.seconds,
             training_pictures=len(self._scene.training_pictures),
@@ -113,9 +119,14 @@ class CodecTraining:
         return figures
 
     def _compare(
-        self, codec: CodecNetwork, figures: Figures, coder: LatentCoder, frames: Sequence[Frame]
+        self,
+        codec: CodecNetwork,
+        figures: Figures,
+        errors: Mapping[int, Sequence[float]],
+        coder: LatentCoder,
+        frames: Sequence[Frame],
     ) -> list[QualityFigures]:
-        """What held-out pictures take: as estimated, by the tables, and without context."""
+        """What held-out pictures take, as estimated, by the tables, and without context; and what they lose."""
         factorized = FactorizedPrior(frames, coder.max_symbols)
         held_out = self._frames(codec, self._scene.held_out)
         compared = []
@@ -125,8 +136,9 @@ class CodecTraining:
                 QualityFigures(
                     figures[f"agreement q{quality}"],
                     8000 * (figures[f"kB q{quality}"] or 0.0),
-                    fmean(sum(coder.information(frame, quality)) for frame in latents),
+                    _means([coder.information(frame, quality) for frame in latents]),
                     fmean(factorized.information((frame, quality)) for frame in latents),
+                    dict(zip(REBUILT, errors[quality], strict=True)),
                 )
             )
         return compared
@@ -151,6 +163,12 @@ def _cut_off(latents: Sequence[NDArray[np.int16]], bounds: Sequence[int]) -> lis
     return [latent.clip(-bound, bound) for latent, bound in zip(latents, bounds, strict=True)]
 
 
-def _send(codec: CodecNetwork, quality: int, features: Mapping[str, Tensor]) -> Trial:
+def _means(rows: Sequence[Sequence[float]]) -> list[float]:
+    return [fmean(column) for column in zip(*rows, strict=True)]
+
+
+def _send(codec: CodecNetwork, quality: int, errors: list[list[float]], features: Mapping[str, Tensor]) -> Trial:
+    """Try a quality on a picture; the errors of its levels are added to ``errors``."""
     passage = codec(features, torch.tensor([quality - 1], device=features["p5"].device))
+    errors.append(torch.stack(list(level_errors(features, passage.pyramid).values())).tolist())
     return Trial(passage.pyramid, float(sum(latent.sum() for latent in passage.bits)))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+
+from detector.model import DetectorModel
 
 from .reconstruction_recipe import CodecRecipe
 
@@ -11,7 +13,7 @@ _CARD = """\
 # A learned codec
 
 Trained by `keyfpn-train codec` for the detector in the folder above: the moving average of the weights after {steps}
-steps ({minutes:.0f} minutes), on {trained} pictures without labels.
+steps ({minutes:.0f} minutes), on {trained} pictures without labels. {origin}
 
 | file | what it is | needed by |
 |---|---|---|
@@ -30,6 +32,12 @@ one for each quality and channel.
 |--:|--:|--:|--:|--:|--:|
 {rows}
 
+Where the bytes go, and what is lost: kilobytes of each latent, and each level's mean squared error by its variance.
+
+| quality | {latents} | {levels} |
+|--:|{rules}
+{parts}
+
 ## Trained with
 
 {choices}
@@ -42,14 +50,23 @@ class QualityFigures:
 
     agreement: float | None
     estimated_bits: float
-    bits: float
+    latent_bits: Sequence[float]
+    """Of y0, y1, …, by the integer tables."""
     factorized_bits: float
+    level_errors: Mapping[str, float]
+    """Of p2 … p5: the mean squared error, by the level's variance."""
+
+    @property
+    def bits(self) -> float:
+        """Of all latents."""
+        return sum(self.latent_bits)
 
 
 def codec_card(
     recipe: CodecRecipe,
     figures: Sequence[QualityFigures],
     *,
+    initial: DetectorModel | None,
     steps: int,
     seconds: float,
     training_pictures: int,
@@ -59,17 +76,24 @@ def codec_card(
     Args:
         recipe: how the codec was trained.
         figures: of each quality, from the first.
+        initial: the model whose codec it started from.
         steps: taken so far.
         seconds: spent on them.
         training_pictures: trained on.
     """
+    origin = f"from the codec of {initial.name}, fingerprint {initial.fingerprint.hex()}" if initial else "anew"
     return _CARD.format(
+        origin=f"They started {origin}.",
         steps=steps,
         minutes=seconds / 60,
         trained=training_pictures,
         held_out=recipe.holdout,
         precision=recipe.precision,
         rows="\n".join(_row(quality, found) for quality, found in enumerate(figures, start=1)),
+        latents=" | ".join(f"y{place}" for place in range(len(figures[0].latent_bits))),
+        levels=" | ".join(figures[0].level_errors),
+        rules="--:|" * (len(figures[0].latent_bits) + len(figures[0].level_errors)),
+        parts="\n".join(_parts(quality, found) for quality, found in enumerate(figures, start=1)),
         choices="\n".join(f"* {key.replace('_', ' ')}: {value}" for key, value in asdict(recipe).items()),
     )
 
@@ -79,3 +103,9 @@ def _row(quality: int, found: QualityFigures) -> str:
     kilobytes = [f"{bits / 8000:.2f}" for bits in (found.estimated_bits, found.bits, found.factorized_bits)]
     saved = f"{100 * (1 - found.bits / found.factorized_bits):.1f} %"
     return f"| {quality} | {' | '.join([agreement, *kilobytes, saved])} |"
+
+
+def _parts(quality: int, found: QualityFigures) -> str:
+    kilobytes = [f"{bits / 8000:.2f}" for bits in found.latent_bits]
+    errors = [f"{error:.3f}" for error in found.level_errors.values()]
+    return f"| {quality} | {' | '.join([*kilobytes, *errors])} |"

@@ -35,9 +35,14 @@ def distortion(
 
 
 def feature_error(truth: Mapping[str, Tensor], pyramid: Mapping[str, Tensor]) -> Tensor:
-    """The mean over p2 … p5 of the squared error, each level's by the variance of the true level in the batch."""
-    errors = []
+    """The mean of :func:`level_errors`."""
+    return torch.stack(list(level_errors(truth, pyramid).values())).mean()
+
+
+def level_errors(truth: Mapping[str, Tensor], pyramid: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The mean squared error of p2 … p5, each by the variance of the true level in the batch."""
+    errors = {}
     for level in REBUILT:
         true = truth[level].float()
-        errors.append(F.mse_loss(pyramid[level].float(), true) / true.var())
-    return torch.stack(errors).mean()
+        errors[level] = F.mse_loss(pyramid[level].float(), true) / true.var()
+    return errors

@@ -75,8 +75,8 @@ def codec(
     detector: Detector = BUNDLED,
     weights: Weights = None,
     init_codec: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Start from the codec in this model folder."),
+        str | None,
+        typer.Option(metavar="NAME|DIR", help="Start from the codec of this model, of this shape or another."),
     ] = None,
     steps: CodecSteps = None,
     minutes: Minutes = None,
@@ -109,13 +109,16 @@ def codec(
             seed=seed,
         )
         model, pictures = open_detector(detector, weights, device=device), find_pictures([images])
+        initial = open_detector(init_codec) if init_codec else None
         settings = {
             "task": "codec",
             "detector": model.fingerprint.hex(),
-            "init_codec": init_codec and open_detector(str(init_codec)).fingerprint.hex(),
+            "init_codec": initial and initial.fingerprint.hex(),
             **hashes("\n".join(path.name for path in pictures), {}),
         }
-        task = CodecTraining(model, pictures, recipe, init_codec)
+        task = CodecTraining(model, pictures, recipe, initial)
+        if task.started_anew:
+            typer.echo(f"{init_codec} has no weights of their size for: {', '.join(task.started_anew)}", err=True)
         _run(task, recipe, settings, out, evaluate_every=evaluate_every, minutes=minutes, resume=resume)
 
 

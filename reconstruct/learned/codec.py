@@ -23,7 +23,7 @@ from protocol.packet import Packet
 from ..codec import LEVELS, FeatureCodec, register
 from ..levels import last_level_max_pool
 from ..settings import CodecSettings
-from .files import ANALYSIS_FILE, FOLDER, SYNTHESIS_FILE, has_codec, read_coder, read_shape, read_weights
+from .files import ANALYSIS_FILE, FOLDER, SYNTHESIS_FILE, folder_of, has_codec, read_coder, read_shape, read_weights
 from .gains import Gains
 from .network import Shape
 from .transforms import KEY_LEVELS, Analysis, Synthesis
@@ -34,9 +34,9 @@ Part = TypeVar("Part", bound=nn.Module)
 
 @register
 class LearnedCodec(FeatureCodec):
-    """Sends two small latents instead of levels, and rebuilds every level from them.
+    """Sends three small latents instead of levels, and rebuilds every level from them.
 
-        res2, inner3 … inner5 ──► analysis ──► gains, rounding ──► y0, y1 ──► synthesis ──► p2 … p5 ──► p6
+        res2, inner3 … inner5 ──► analysis ──► gains, rounding ──► y0, y1, y2 ──► synthesis ──► p2 … p5 ──► p6
 
     Trained for rate and distortion against its detector (``keyfpn-train codec``), whose model folder holds its files.
 
@@ -58,7 +58,7 @@ class LearnedCodec(FeatureCodec):
         """See the class for the option; quality 5 is its default."""
         settings.require_known(("quality",))
         try:
-            folder = _folder_of(model)
+            folder = folder_of(model)
             qualities = _shape(folder, model.fingerprint).qualities
         except ModelError as error:
             raise ConfigurationError(f"codec {cls.name}: {error}; train one with keyfpn-train codec") from error
@@ -69,7 +69,7 @@ class LearnedCodec(FeatureCodec):
     @classmethod
     def from_packet(cls, packet: Packet, model: DetectorModel) -> Self:
         """The quality is the packet's."""
-        folder = _folder_of(model)
+        folder = folder_of(model)
         qualities = _shape(folder, model.fingerprint).qualities
         if not 1 <= packet.quality <= qualities:
             raise InvalidField("quality of the learned codec", f"1 to {qualities}", packet.quality)
@@ -107,14 +107,8 @@ class LearnedCodec(FeatureCodec):
             return pyramid | {"p6": last_level_max_pool(pyramid["p5"])}
 
     def provenance(self) -> dict[str, str]:
-        words = dict.fromkeys(LEVELS, "synthesis from y0 and y1")
+        words = dict.fromkeys(LEVELS, "synthesis from y0, y1, y2")
         return words | {"p6": "max-pool of the rebuilt p5"}
-
-
-def _folder_of(model: DetectorModel) -> Path:
-    if model.folder is None:
-        raise ModelError(f"{model.name}: a bare config with weights has no learned codec")
-    return model.folder
 
 
 # Read once per process. The fingerprint is in the key, because a folder may be published anew while a process runs.

@@ -11,9 +11,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
@@ -24,6 +25,7 @@ from torch import nn
 
 from detector.errors import ModelError
 from detector.files import whole_file
+from detector.model import DetectorModel
 from protocol.latent import LatentCoder, LatentModel
 
 from .network import CodecNetwork, Shape
@@ -52,6 +54,17 @@ def write_codec(folder: Path, network: CodecNetwork, models: Sequence[LatentMode
         state = nn.ModuleDict(modules).state_dict()
         with whole_file(codec / name) as file:
             file.write_bytes(save({key: value.half().contiguous().cpu() for key, value in state.items()}))
+
+
+def folder_of(model: DetectorModel) -> Path:
+    """The folder with a model's codec.
+
+    Raises:
+        ModelError: it has none, being a config and weights.
+    """
+    if model.folder is None:
+        raise ModelError(f"{model.name}: a bare config with weights has no learned codec")
+    return model.folder
 
 
 def has_codec(folder: Path) -> bool:
@@ -116,19 +129,39 @@ def read_weights(folder: Path, name: str, modules: dict[str, nn.Module]) -> None
         raise ModelError(f"{path}: expected weights of the learned codec: {error}") from error
 
 
-def read_network(folder: Path, network: CodecNetwork) -> None:
+def read_network(folder: Path, network: CodecNetwork) -> list[str]:
     """Load a published codec into a network, to train it on: transforms, gains and context models.
 
+    The published codec may be of another shape: what the network has in another size, or alone, keeps its own weights.
+
+    Returns:
+        The names of the network's parameters that kept them.
+
     Raises:
-        ModelError: the folder has no codec, or one of another shape.
+        ModelError: the folder has no codec.
     """
-    if read_shape(folder) != network.shape:
-        raise ModelError(f"{folder}: expected a codec of {network.shape}, found {read_shape(folder)}")
+    read_shape(folder)
+    kept = []
     for name, modules in _parts(network).items():
-        read_weights(folder, name, modules)
-    arrays = load_arrays(folder / FOLDER / ENTROPY_FILE)
+        module, published = nn.ModuleDict(modules), _read(load_file, folder / FOLDER / name)
+        own = module.state_dict()
+        fitting = {key: value for key, value in published.items() if key in own and value.shape == own[key].shape}
+        module.load_state_dict(fitting, strict=False)
+        kept += sorted(set(own) - set(fitting))
+    arrays = _read(load_arrays, folder / FOLDER / ENTROPY_FILE)
     for place, prior in enumerate(network.priors):
-        prior.take_integers({name.removeprefix(f"y{place}."): array for name, array in arrays.items()})
+        kept += [
+            f"prior of y{place}: {name}"
+            for name in prior.take_integers({key.removeprefix(f"y{place}."): value for key, value in arrays.items()})
+        ]
+    return kept
+
+
+def _read(load: Callable[[Path], dict[str, Any]], path: Path) -> dict[str, Any]:
+    try:
+        return load(path)
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path}: expected a part of a learned codec: {error}") from error
 
 
 def _parts(network: CodecNetwork) -> dict[str, dict[str, nn.Module]]:

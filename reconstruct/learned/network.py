@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from .gains import Gains
 from .prior import ContextPrior
-from .transforms import Analysis, Synthesis
+from .transforms import KEY_LEVELS, Analysis, Synthesis
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Shape:
     """Hidden channels of the analysis at strides 8, 16 and 32."""
     synthesis: tuple[int, int, int, int] = (192, 160, 96, 64)
     """Hidden channels of the synthesis at strides 32, 16, 8 and 4."""
-    groups: tuple[tuple[int, ...], ...] = ((16, 48), (16, 32, 80))
-    """Channel groups of y0 and y1, in coding order."""
+    groups: tuple[tuple[int, ...], ...] = ((16, 48), (16, 32, 80), (8, 24))
+    """Channel groups of y0, y1 and y2, in coding order."""
     qualities: int = 8
 
     @property
@@ -35,7 +35,7 @@ class Shape:
     @property
     def key_channels(self) -> dict[str, int]:
         """Channels of what the analysis reads."""
-        return dict.fromkeys(("inner3", "inner4", "inner5"), self.pyramid_channels) | {"res2": self.res2_channels}
+        return {level: self.res2_channels if level == "res2" else self.pyramid_channels for level in KEY_LEVELS}
 
 
 @dataclass(frozen=True)

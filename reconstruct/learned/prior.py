@@ -1,8 +1,9 @@
 """The entropy model while it is being trained: the integer context model of ``protocol.context``, differentiable.
 
-Which table codes a symbol is a linear function of the activities, min(|y|, 15), of symbols decoded before it. Here that
-function has real weights and "table k" is a logistic distribution of a scale that grows geometrically with k. After
-training the weights are rounded to integers and the tables are counted (``training.tables``); the logistic is gone.
+Which table codes a symbol is a linear function of the activities, the bits of |y|, of symbols decoded before it. Here
+that function has real weights and "table k" is a logistic distribution of a scale that grows geometrically with k.
+After training the weights are rounded to integers and the tables are counted (``training.tables``); the logistic is
+gone.
 """
 
 from __future__ import annotations
@@ -64,7 +65,7 @@ class ContextPrior(nn.Module):
         return -torch.log2(_probability(noisy, index))
 
     def _index(self, rounded: Tensor, coarse: Tensor | None, quality: Tensor) -> Tensor:
-        activity = rounded.detach().abs().clamp_max(ACTIVITY_MAX)
+        activity = _activity(rounded)
         height, width = activity.shape[2:]
         rows, columns = (torch.arange(side, device=activity.device) for side in (height, width))
         even = ((rows[:, None] + columns) % 2 == 0).to(activity.dtype)
@@ -79,7 +80,7 @@ class ContextPrior(nn.Module):
         index = torch.cat(parts, 1)
         if self.coarse is not None and coarse is not None:
             weights = self.coarse.clamp(-_WEIGHT_LIMIT, _WEIGHT_LIMIT)[:, :, None, None]
-            known = F.conv2d(coarse.detach().abs().clamp_max(ACTIVITY_MAX), weights)
+            known = F.conv2d(_activity(coarse), weights)
             ratio = -(-height // known.shape[2])
             known = known.repeat_interleave(ratio, 2).repeat_interleave(ratio, 3)
             index = index + known[:, :, :height, :width]
@@ -96,15 +97,21 @@ class ContextPrior(nn.Module):
                 "coarse": None if self.coarse is None else _rounded(self.coarse),
             }
 
-    def take_integers(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Start from a published context model: what :meth:`integers` gave, ``kernels`` as ``kernel0`` and so on."""
-        unit = 1 << INDEX_SHIFT
+    def take_integers(self, arrays: Mapping[str, np.ndarray]) -> list[str]:
+        """Start from a published context model: what :meth:`integers` gave, ``kernels`` as ``kernel0`` and so on.
+
+        Returns:
+            The names of what stays as it is, because nothing of its size was published.
+        """
+        own = {"bias": self.bias} | {f"kernel{place}": kernel for place, kernel in enumerate(self.kernels)}
+        if self.coarse is not None:
+            own["coarse"] = self.coarse
+        fitting = {name for name, weights in own.items() if name in arrays and arrays[name].shape == weights.shape}
         with torch.no_grad():
-            self.bias.copy_((torch.from_numpy(arrays["bias"]) / unit - 0.5) / _BIAS_UNIT)
-            for place, kernel in enumerate(self.kernels):
-                kernel.copy_(torch.from_numpy(arrays[f"kernel{place}"]) / unit)
-            if self.coarse is not None:
-                self.coarse.copy_(torch.from_numpy(arrays["coarse"]) / unit)
+            for name in fitting:
+                weights = torch.from_numpy(arrays[name]) / (1 << INDEX_SHIFT)
+                own[name].copy_((weights - 0.5) / _BIAS_UNIT if name == "bias" else weights)
+        return sorted(set(own) - fitting)
 
 
 def table_probabilities(bound: int) -> NDArray[np.float64]:
@@ -121,6 +128,11 @@ def _probability(symbols: Tensor, index: Tensor) -> Tensor:
     # that its probability would vanish counts as less far, with its gradient.
     distance, half = _within(symbols.abs() / scale, 0, _FARTHEST), 0.5 / scale
     return torch.sigmoid(half - distance) - torch.sigmoid(-half - distance)
+
+
+def _activity(symbols: Tensor) -> Tensor:
+    _, bits = torch.frexp(symbols.detach())
+    return bits.clamp_max(ACTIVITY_MAX).to(symbols.dtype)
 
 
 def _rounded(weights: Tensor) -> Any:

@@ -23,5 +23,5 @@ def test_the_demo_shows_the_whole_way_through_two_processes(tmp_path: Path) -> N
     page = (tmp_path / "report.html").read_text()
     assert page.count("<h2>") == len(names)
     assert page.count('<img src="data:image/') == len(names) * (2 + 2 * 5)  # boxes; five levels before and after
-    assert "synthesis from y0 and y1" in page
+    assert "synthesis from y0, y1, y2" in page
     assert "http" not in page  # it needs nothing else

@@ -32,7 +32,7 @@ def test_it_is_the_default_of_a_model_that_has_it(packets: Path, learned_model: 
     for path in packets.glob("*.kfpn"):
         packet = Packet.parse(path.read_bytes())
         assert (packet.codec, packet.quality) == ("learned", 3)
-        assert [chunk.level for chunk in packet.chunks] == ["y0", "y1"]
+        assert [chunk.level for chunk in packet.chunks] == ["y0", "y1", "y2"]
         assert packet.fingerprint == learned_model.fingerprint
 
 
@@ -44,7 +44,7 @@ def test_inspect_shows_latents_and_what_is_rebuilt_from_them(
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     levels = {level["level"]: level for level in found["levels"]}
-    assert list(levels) == ["y0", "y1", "p2", "p3", "p4", "p5", "p6"]
+    assert list(levels) == ["y0", "y1", "y2", "p2", "p3", "p4", "p5", "p6"]
     assert found["bytes"] == packet.stat().st_size
     assert levels["p6"]["source"] == "max-pool of the rebuilt p5"
 

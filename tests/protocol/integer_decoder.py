@@ -219,12 +219,17 @@ def ranges_of(groups: list[int]) -> list[range]:
     return [range(sum(groups[:index]), sum(groups[: index + 1])) for index in range(len(groups))]
 
 
+def activity(symbol: int) -> int:
+    """The number of bits of |symbol|, at most 8."""
+    return min(abs(symbol).bit_length(), 8)
+
+
 def context(model: LatentTables, channels: range, position: Position, known: dict[Position, int]) -> int:
     """What the symbols of the same latent add to a sum, as far as they are known before the pass."""
     c, i, j = position
     kernel = model.kernels[ranges_of(model.groups).index(channels)][c - channels.start]
     return sum(
-        kernel[k][di][dj] * min(abs(known.get((k, i + di - 1, j + dj - 1), 0)), 15)
+        kernel[k][di][dj] * activity(known.get((k, i + di - 1, j + dj - 1), 0))
         for k in range(channels.stop)
         for di in range(3)
         for dj in range(3)
@@ -235,7 +240,7 @@ def coarse_context(model: LatentTables, position: Position, coarser: dict[Positi
     """What the coarser latent adds to a sum; its positions are given in those of this latent."""
     c, i, j = position
     return sum(
-        weight * min(abs(coarser[k, i - i % ratio, j - j % ratio]), 15)
+        weight * activity(coarser[k, i - i % ratio, j - j % ratio])
         for k, weight in enumerate(model.coarse[c] if model.coarse else [])
     )
 

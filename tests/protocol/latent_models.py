@@ -42,7 +42,7 @@ def cases(draw: st.DrawFn, max_cells: int = 9) -> Case:
     models: list[LatentModel] = []
     for stride in strides:
         groups = tuple(draw(st.lists(st.integers(1, 3), min_size=1, max_size=4)))
-        tables = draw(st.sampled_from([1, 2, 7, 64, 256])), 2 * draw(st.sampled_from([1, 2, 20, 63])) + 1
+        tables = draw(st.sampled_from([1, 2, 7, 64, 256])), 2 * draw(st.sampled_from([1, 2, 20, 300])) + 1
         models.append(random_model(random, stride, groups, qualities, tables, models[-1].channels if models else None))
     shapes = LatentCoder(models).shapes(geometry)
     latents = tuple(map(lambda model, shape: random_latent(random, model, shape), models, shapes))
@@ -75,7 +75,7 @@ def random_model(
 
 def random_latent(random: np.random.Generator, model: LatentModel, shape: tuple[int, int, int]) -> NDArray[np.int32]:
     """Small symbols and a few large ones, in the model's range."""
-    symbols = np.rint(random.laplace(0, random.choice([0.3, 2, 30]), shape))
+    symbols = np.rint(random.laplace(0, random.choice([0.3, 2, 100]), shape))
     return symbols.clip(-model.max_symbol, model.max_symbol).astype(np.int32)
 
 

@@ -13,12 +13,16 @@ KERNELS = (np.ones((2, 2, 3, 3), np.int8), np.ones((1, 3, 3, 3), np.int8))
 BIAS = np.zeros((4, 2, 3), np.int32)
 
 
+def activity(latent: NDArray[np.int32]) -> NDArray[np.int64]:
+    return np.array([min(abs(symbol).bit_length(), 8) for symbol in latent.reshape(-1).tolist()]).reshape(latent.shape)
+
+
 def indices_in_int64(
     model: LatentModel, latent: NDArray[np.int32], quality: int, coarser: NDArray[np.int32] | None, ratio: int
 ) -> NDArray[np.int64]:
     """The definition of docs/wire-format.md, for all positions at once and without floats."""
     _, height, width = latent.shape
-    activities = np.minimum(np.abs(latent.astype(np.int64)), 15)
+    activities = activity(latent)
     row, column = np.indices((height, width))
     even = (row + column) % 2 == 0
     chosen = []
@@ -32,7 +36,7 @@ def indices_in_int64(
             total = np.einsum("ckyx,kijyx->cij", kernel.astype(np.int64), windows)
             total += model.bias[quality - 1, number, end - size : end, None, None]
             if coarser is not None:
-                covering = np.minimum(np.abs(coarser.astype(np.int64)), 15)[:, row // ratio, column // ratio]
+                covering = activity(coarser)[:, row // ratio, column // ratio]
                 total += np.einsum("ck,kij->cij", model.coarse[end - size : end].astype(np.int64), covering)
             of_pass.append(np.clip(np.floor_divide(total, 64), 0, len(model.tables) - 1))
         chosen.append(np.where(even, *of_pass))
@@ -50,41 +54,41 @@ def test_indices_are_those_of_integer_arithmetic(case: Case) -> None:
 
 
 def model_at_the_bound(excess: int) -> LatentModel:
-    """Sums of 490 channels with the largest weights, which the bias brings back to a small total.
+    """Sums of 918 channels with the largest weights, which the bias brings back to a small total.
 
-    |bias| + 15 * sum |weights| is 2**24 - 1 + `excess`.
+    |bias| + 8 * sum |weights| is 2**24 - 1 + `excess`.
     """
-    kernel = np.full((1, 491, 3, 3), 127, np.int8)
-    kernel[0, 490, :] = 0
+    kernel = np.full((1, 919, 3, 3), 127, np.int8)
+    kernel[0, 918, :] = 0
     weights = int(kernel.sum(dtype=np.int64))
-    bias = np.zeros((1, 2, 491), np.int32)
-    bias[:, :, 490] = 15 * weights - (2**24 - 1 + excess)
-    tables = np.ones((256, 31), np.uint32)
-    tables[:, 15] += 2**24 - 31
+    bias = np.zeros((1, 2, 919), np.int32)
+    bias[:, :, 918] = 8 * weights - (2**24 - 1 + excess)
+    tables = np.ones((256, 601), np.uint32)
+    tables[:, 300] += 2**24 - 601
     return LatentModel(
         stride=1,
-        groups=(490, 1),
+        groups=(918, 1),
         tables=tables,
         bias=bias,
-        kernels=(np.zeros((490, 490, 3, 3), np.int8), kernel),
+        kernels=(np.zeros((918, 918, 3, 3), np.int8), kernel),
         coarse=None,
     )
 
 
 @pytest.mark.parametrize("seed", range(10))
 def test_sums_just_below_the_bound_are_exact(seed: int) -> None:
-    """Sums of float32 stay exact on their way over 15 * 127 * 9 * 490, about 2**23."""
+    """Sums of float32 stay exact on their way over 8 * 127 * 9 * 918, about 2**23."""
     random = np.random.default_rng(seed)
-    latent = np.full((491, 3, 3), 15, np.int32)
-    latent.reshape(-1)[random.choice(490 * 9, 15, replace=False)] = random.integers(5, 11, 15)
+    latent = np.full((919, 3, 3), 300, np.int32)
+    latent.reshape(-1)[random.choice(918 * 9, 10, replace=False)] = random.integers(2, 64, 10)
     model = model_at_the_bound(0)
     (indices,) = LatentCoder([model]).indices([latent], 1)
     assert np.array_equal(indices, indices_in_int64(model, latent, 1, None, 1))
-    assert 0 < indices[490, 1, 1] < 255
+    assert 0 < indices[918, 1, 1] < 255
 
 
 def test_sums_that_could_round_are_refused() -> None:
-    with pytest.raises(ValueError, match=r"context sums of channel 490: .* below 2\*\*24, found 16777216"):
+    with pytest.raises(ValueError, match=r"context sums of channel 918: .* below 2\*\*24, found 16777216"):
         model_at_the_bound(1)
 
 
@@ -116,9 +120,9 @@ def test_a_pass_is_not_read_before_it_is_done() -> None:
         ({"coarse": np.ones((2, 5), np.int8)}, r"coarse weights: expected int8 of shape \(3, 5\)"),
         ({"coarse": np.int8(1)}, r"coarse weights: expected int8 of shape \(3, 1\)"),
         ({"coarse": np.ones((3, 5), np.uint8)}, "coarse weights: expected int8 .* found uint8"),
-        ({"bias": np.full_like(BIAS, -(2**31))}, "context sums of channel 2: .* found 2147484053"),
-        ({"bias": BIAS + (2**24 - 15 * 27), "coarse": np.zeros((3, 1), np.int8)}, "channel 2: .* found 16777216"),
-        ({"bias": BIAS + (2**24 - 15 * 28), "coarse": -np.ones((3, 1), np.int8)}, "channel 2: .* found 16777216"),
+        ({"bias": np.full_like(BIAS, -(2**31))}, "context sums of channel 2: .* found 2147483864"),
+        ({"bias": BIAS + (2**24 - 8 * 27), "coarse": np.zeros((3, 1), np.int8)}, "channel 2: .* found 16777216"),
+        ({"bias": BIAS + (2**24 - 8 * 28), "coarse": -np.ones((3, 1), np.int8)}, "channel 2: .* found 16777216"),
     ],
 )
 def test_no_context_model(changed: dict[str, object], fault: str) -> None:

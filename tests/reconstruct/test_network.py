@@ -11,9 +11,9 @@ from torch import Tensor
 from detector.model import DetectorModel
 from detector.split import EdgeHalf
 from protocol.errors import ConfigurationError, InvalidField
-from protocol.packet import Packet
 from reconstruct.codec import LEVELS, build_codec, codec_names, codec_of
 from reconstruct.layers import REBUILT
+from tests.reconstruct.packets import send
 
 SIZE = (90, 120)
 
@@ -24,27 +24,11 @@ def pyramid(network: GeneralizedRCNN) -> dict[str, Tensor]:
     return EdgeHalf(network, LEVELS)(picture)
 
 
-def send(model: DetectorModel, pyramid: dict[str, Tensor], levels: str) -> Packet:
-    codec = build_codec(f"network:levels={levels},precision=fp32", model)
-    packet = Packet(
-        codec=codec.name,
-        quality=0,
-        fingerprint=model.fingerprint,
-        stream_id=1,
-        frame_id=2,
-        capture_time=3,
-        image_size=SIZE,
-        network_size=SIZE,
-        chunks=codec.encode(pyramid),
-    )
-    return Packet.parse(packet.serialize())
-
-
 @pytest.mark.parametrize("keys", [keys for size in (1, 2, 3, 4) for keys in combinations(REBUILT, size)], ids="+".join)
 def test_one_network_serves_every_key_set(
     learned_model: DetectorModel, pyramid: dict[str, Tensor], keys: tuple[str, ...]
 ) -> None:
-    packet = send(learned_model, pyramid, "+".join(keys))
+    packet = send(f"network:levels={'+'.join(keys)},precision=fp32", learned_model, pyramid, SIZE)
     codec = codec_of(packet, learned_model)
     rebuilt = codec.decode(packet.chunks, learned_model.geometry(SIZE))
     assert tuple(rebuilt) == LEVELS
@@ -59,7 +43,7 @@ def test_one_network_serves_every_key_set(
 def test_p6_alone_is_refused_on_both_sides(learned_model: DetectorModel, pyramid: dict[str, Tensor]) -> None:
     with pytest.raises(ConfigurationError, match="expected a level among p2, p3, p4, p5, found p6 alone"):
         build_codec("network:levels=p6", learned_model)
-    packet = send(learned_model, pyramid, "p5+p6")
+    packet = send("network:levels=p5+p6,precision=fp32", learned_model, pyramid, SIZE)
     with pytest.raises(InvalidField, match="p6 alone"):
         codec_of(replace(packet, chunks=packet.chunks[1:]), learned_model)
 
@@ -71,6 +55,9 @@ def test_a_model_without_a_network_says_so(
     assert "network" in codec_names(learned_model)
     with pytest.raises(ConfigurationError, match="train one with keyfpn-train network"):
         build_codec("network", unfitted_model)
-    packet = replace(send(learned_model, pyramid, "p3+p5"), fingerprint=unfitted_model.fingerprint)
+    packet = replace(
+        send("network:levels=p3+p5,precision=fp32", learned_model, pyramid, SIZE),
+        fingerprint=unfitted_model.fingerprint,
+    )
     with pytest.raises(InvalidField, match="one that unfitted has the files of"):
         codec_of(packet, unfitted_model)

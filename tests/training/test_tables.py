@@ -10,7 +10,7 @@ from reconstruct.learned.network import CodecNetwork, Shape
 from reconstruct.learned.prior import TABLES
 from training.tables import Frame, fit_entropy_models
 
-SHAPE = Shape(16, 24, (8, 8, 8), (8, 8, 8, 8), groups=((2, 2), (2, 4)), qualities=2)
+SHAPE = Shape(16, 24, (8, 8, 8), (8, 8, 8, 8), groups=((2, 2), (2, 4), (3,)), qualities=2)
 
 
 @pytest.fixture
@@ -32,7 +32,7 @@ def frames(count: int, seed: int = 0) -> list[Frame]:
     for number in range(count):
         latents = [
             np.rint(random.laplace(size=(c, 6 * s, 8 * s)) * scales[:c]).clip(-8, 8).astype(np.int16)
-            for c, s in ((4, 1), (6, 2))
+            for c, s in ((4, 1), (6, 2), (3, 4))
         ]
         made.append((latents, 1 + number % 2))
     return made
@@ -59,12 +59,12 @@ def test_counted_tables_code_better_than_assumed_ones(codec: CodecNetwork) -> No
 
 def test_tables_hold_more_than_was_seen(codec: CodecNetwork) -> None:
     models = fit_entropy_models(codec, frames(4))
-    largest = [max(int(np.abs(latents[place]).max()) for latents, _ in frames(4)) for place in (0, 1)]
+    largest = [max(int(np.abs(latents[place]).max()) for latents, _ in frames(4)) for place in (0, 1, 2)]
     for model, bound in zip(models, largest, strict=True):
         assert model.max_symbol >= bound
         assert model.tables.shape == (TABLES, 2 * model.max_symbol + 1)
         assert (model.tables.sum(1) == 1 << PRECISION_BITS).all()
-    assert (models[0].stride, models[1].stride) == (32, 16)
+    assert [model.stride for model in models] == [32, 16, 8]
 
 
 def test_the_context_model_survives_its_integers(codec: CodecNetwork) -> None:
@@ -74,8 +74,20 @@ def test_the_context_model_survives_its_integers(codec: CodecNetwork) -> None:
         arrays = {"bias": integers["bias"]} | {f"kernel{i}": kernel for i, kernel in enumerate(integers["kernels"])}
         if integers["coarse"] is not None:
             arrays["coarse"] = integers["coarse"]
-        fresh.take_integers(arrays)
+        assert fresh.take_integers(arrays) == []
         for name, array in fresh.integers().items():
             expected = integers[name]
             pairs = zip(array, expected, strict=True) if name == "kernels" else [(array, expected)]
             assert all(np.array_equal(one, other) for one, other in pairs)
+
+
+def test_a_context_model_of_another_size_gives_what_fits(codec: CodecNetwork) -> None:
+    prior = codec.priors[0]
+    before = prior.integers()
+    assert prior.take_integers({"bias": before["bias"] + 64, "kernel0": before["kernels"][0][:1]}) == [
+        "kernel0",
+        "kernel1",
+    ]
+    after = prior.integers()
+    assert np.array_equal(after["bias"], before["bias"] + 64)
+    assert np.array_equal(after["kernels"][0], before["kernels"][0])

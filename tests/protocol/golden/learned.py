@@ -11,7 +11,7 @@ GEOMETRY = Geometry(network_size=(70, 41), channels=2, size_divisibility=0)
 STRIDES = (32, 16, 4)
 GROUPS = ((3,), (1, 3), (1, 1))
 TABLES = (4, 6, 7)
-MAX_SYMBOLS = (20, 3, 1)  # the first reaches beyond the largest activity
+MAX_SYMBOLS = (300, 3, 1)  # the first reaches beyond the largest activity
 QUALITIES = 4
 
 

@@ -26,22 +26,9 @@ from protocol.packet import Packet
 from reconstruct.codec import LEVELS, build_codec, codec_names, codec_of
 from reconstruct.learned.files import read_coder, read_shape
 from reconstruct.learned.transforms import KEY_LEVELS
+from tests.reconstruct.packets import send
 
-
-def send(model: DetectorModel, features: dict[str, Tensor], size: tuple[int, int], quality: int = 2) -> Packet:
-    codec = build_codec(f"learned:quality={quality}", model)
-    packet = Packet(
-        codec=codec.name,
-        quality=codec.quality,
-        fingerprint=model.fingerprint,
-        stream_id=1,
-        frame_id=2,
-        capture_time=3,
-        image_size=size,
-        network_size=size,
-        chunks=codec.encode(features),
-    )
-    return Packet.parse(packet.serialize())
+QUALITY_2 = "learned:quality=2"
 
 
 def receive(packet: Packet, model: DetectorModel, limits: Limits = DEFAULT_LIMITS) -> dict[str, Tensor]:
@@ -55,14 +42,14 @@ def look(network: GeneralizedRCNN, height: int, width: int) -> dict[str, Tensor]
 
 @pytest.fixture(scope="module")
 def packet(learned_model: DetectorModel, network: GeneralizedRCNN) -> Packet:
-    return send(learned_model, look(network, 90, 120), (90, 120))
+    return send(QUALITY_2, learned_model, look(network, 90, 120), (90, 120))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (17, 40), (90, 120), (32, 1000)])
 def test_every_size_comes_back_in_the_shapes_of_the_geometry(
     learned_model: DetectorModel, network: GeneralizedRCNN, size: tuple[int, int]
 ) -> None:
-    pyramid = receive(send(learned_model, look(network, *size), size), learned_model)
+    pyramid = receive(send(QUALITY_2, learned_model, look(network, *size), size), learned_model)
     geometry = learned_model.geometry(size)
     assert tuple(sorted(pyramid)) == LEVELS
     for level, feature in pyramid.items():
@@ -77,12 +64,12 @@ def test_a_side_of_4000_pixels(learned_model: DetectorModel) -> None:
         level: torch.randn(1, 24 if level == "res2" else 128, *geometry.cells(stride))
         for level, stride in sizes.items()
     }
-    pyramid = receive(send(learned_model, features, (64, 4000)), learned_model)
+    pyramid = receive(send(QUALITY_2, learned_model, features, (64, 4000)), learned_model)
     assert pyramid["p2"].shape == (1, *geometry.level_shape("p2"))
 
 
 def test_the_server_reads_what_the_edge_wrote(learned_model: DetectorModel, packet: Packet) -> None:
-    assert [chunk.level for chunk in packet.chunks] == ["y0", "y1"]
+    assert [chunk.level for chunk in packet.chunks] == ["y0", "y1", "y2"]
     again = receive(packet, learned_model)
     for level, feature in receive(packet, learned_model).items():
         assert torch.equal(feature, again[level])
@@ -96,7 +83,7 @@ def test_qualities_quantize_more_and_more_finely(learned_model: DetectorModel, n
     features = look(network, 90, 120)
     sums = []
     for quality in (1, 2, 3):
-        chunks = send(learned_model, features, (90, 120), quality).chunks
+        chunks = send(f"learned:quality={quality}", learned_model, features, (90, 120)).chunks
         latents = coder.decode(chunks, learned_model.geometry((90, 120)), quality)
         sums.append(sum(int(np.abs(latent).sum()) for latent in latents))
     assert sums == sorted(sums)
@@ -126,13 +113,13 @@ def test_an_edge_needs_no_synthesis_and_a_server_no_analysis(
         shutil.copytree(learned_model.folder, tmp_path / name)
         (tmp_path / name / "learned" / f"{missing}.safetensors").unlink()
     edge, server = open_detector(str(tmp_path / "edge")), open_detector(str(tmp_path / "server"))
-    packet = send(edge, look(network, 90, 120), (90, 120))
+    packet = send(QUALITY_2, edge, look(network, 90, 120), (90, 120))
     assert receive(packet, server)["p2"].shape[1] == 128
     assert "learned" not in codec_names(edge)
     with pytest.raises(InvalidField, match="one that edge has the files of"):
         receive(packet, edge)
     with pytest.raises(ModelError, match="no such file; copy the whole model here"):
-        send(server, look(network, 90, 120), (90, 120))
+        send(QUALITY_2, server, look(network, 90, 120), (90, 120))
 
 
 def test_a_packet_of_another_model(detector_model: DetectorModel, packet: Packet) -> None:
@@ -153,22 +140,22 @@ def test_a_latent_of_another_picture_size(learned_model: DetectorModel, packet: 
 
 
 def test_streams_that_end_too_early_or_hold_more(learned_model: DetectorModel, packet: Packet) -> None:
-    y0, y1 = packet.chunks
+    y0, y1, y2 = packet.chunks
     for payload in (b"", y1.payload[:-4], y1.payload[4:], y1.payload + y1.payload, bytes(4) + y1.payload):
-        damaged = replace(packet, chunks=(y0, replace(y1, payload=payload)))
+        damaged = replace(packet, chunks=(y0, replace(y1, payload=payload), y2))
         with pytest.raises(CorruptPayload):
             receive(Packet.parse(damaged.serialize()), learned_model)
 
 
 def test_any_bit_of_a_payload_flipped_is_an_error_or_an_answer(learned_model: DetectorModel, packet: Packet) -> None:
-    y0, y1 = packet.chunks
+    y0, y1, y2 = packet.chunks
     random = np.random.default_rng(0)
     refused = 0
     for bit in random.choice(8 * len(y1.payload), 60, replace=False):
         flipped = bytearray(y1.payload)
         flipped[bit // 8] ^= 1 << (bit % 8)
         try:
-            pyramid = receive(replace(packet, chunks=(y0, replace(y1, payload=bytes(flipped)))), learned_model)
+            pyramid = receive(replace(packet, chunks=(y0, replace(y1, payload=bytes(flipped)), y2)), learned_model)
         except ProtocolError:
             refused += 1
         else:
@@ -177,8 +164,8 @@ def test_any_bit_of_a_payload_flipped_is_an_error_or_an_answer(learned_model: De
 
 
 def test_missing_and_swapped_chunks(learned_model: DetectorModel, packet: Packet) -> None:
-    y0, y1 = packet.chunks
-    for chunks in ((), (y0,), (y1,), (replace(y0, level="y1", payload=y0.payload),)):
+    y0, y1, y2 = packet.chunks
+    for chunks in ((), (y0,), (y0, y1), (y0, y2), (y1, y2), (replace(y0, level="y1", payload=y0.payload), y2)):
         with pytest.raises(InvalidField, match="chunks of the learned codec"):
             receive(replace(packet, chunks=chunks), learned_model)
 
@@ -190,5 +177,5 @@ def test_limits(learned_model: DetectorModel, packet: Packet) -> None:
 
 def test_symbols_beyond_the_tables_are_cut_off(learned_model: DetectorModel, network: GeneralizedRCNN) -> None:
     features = {level: 1e4 * feature for level, feature in look(network, 90, 120).items()}
-    pyramid = receive(send(learned_model, features, (90, 120)), learned_model)
+    pyramid = receive(send(QUALITY_2, learned_model, features, (90, 120)), learned_model)
     assert pyramid["p2"].isfinite().all()

@@ -1,0 +1,28 @@
+"""Packets of a codec, as they come out of the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+from detector.model import DetectorModel
+from protocol.packet import Packet
+from reconstruct.codec import build_codec
+
+
+def send(settings: str, model: DetectorModel, features: Mapping[str, Tensor], size: tuple[int, int]) -> Packet:
+    """Encode the features of a picture of ``size``, (height, width), and parse the packet again."""
+    codec = build_codec(settings, model)
+    packet = Packet(
+        codec=codec.name,
+        quality=codec.quality,
+        fingerprint=model.fingerprint,
+        stream_id=1,
+        frame_id=2,
+        capture_time=3,
+        image_size=size,
+        network_size=size,
+        chunks=codec.encode(features),
+    )
+    return Packet.parse(packet.serialize())
