@@ -83,9 +83,9 @@ class NetworkTraining:
 
 
 def _rebuild(network: ReconstructionNetwork, keys: Keys, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The rebuilt pyramid, the key levels as they came."""
+    """The rebuilt pyramid, the key levels as they came, all of their type: ROI heads pool from one type alone."""
     sent = {level: features[level] for level in keys}
-    return network(sent) | sent
+    return {level: feature.to(sent[keys[0]].dtype) for level, feature in network(sent).items()} | sent
 
 
 def _try(network: ReconstructionNetwork, keys: Keys, features: Mapping[str, Tensor]) -> Trial:

@@ -33,12 +33,13 @@ def run(command: str, drawn: Path, out: Path, config: Path, weights: Path, *more
     return CliRunner().invoke(app, [command, *options, *fixed, *more], catch_exceptions=False)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("command", ["codec", "network"])
 def test_from_pictures_to_packets(
-    command: str, drawn: Path, tmp_path: Path, tiny_config: Path, tiny_weights: Path
+    command: str, precision: str, drawn: Path, tmp_path: Path, tiny_config: Path, tiny_weights: Path
 ) -> None:
     out = tmp_path / "run"
-    result = run(command, drawn, out, tiny_config, tiny_weights)
+    result = run(command, drawn, out, tiny_config, tiny_weights, f"--precision={precision}")
     assert result.exit_code == 0, result.output
     assert str(out / "model") in result.output
     records = read_log(out / "log.jsonl")
@@ -67,7 +68,7 @@ def test_from_pictures_to_packets(
     rebuilt = codec_of(packet, model).decode(packet.chunks, model.geometry(size))
     assert rebuilt["p2"].shape == (1, *model.geometry(size).level_shape("p2"))
 
-    resumed = run(command, drawn, out, tiny_config, tiny_weights, "--resume")
+    resumed = run(command, drawn, out, tiny_config, tiny_weights, f"--precision={precision}", "--resume")
     assert "finished already" in resumed.stderr
 
 
