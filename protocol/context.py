@@ -178,4 +178,5 @@ def _check_exact(
 def _activity(latent: Int32) -> Float32:
     """min(bits of |y|, ACTIVITY_MAX)."""
     bits = np.frexp(np.abs(latent).astype(np.float32))[1]  # exact below 2**24, and cut off long before
-    return np.minimum(bits, ACTIVITY_MAX).astype(np.float32)
+    activity: Float32 = np.minimum(bits, ACTIVITY_MAX).astype(np.float32)
+    return activity
