@@ -160,7 +160,7 @@ def test_frozen_stages_stay_and_the_rest_moves(tiny_cfg: CfgNode, data: CocoData
     frozen = {name for name in before if name.startswith("backbone.bottom_up.stages.0.")}
     assert frozen
     assert moved == set(before) - frozen
-    assert {group["initial_lr"]: len(group["params"]) for group in task.state.optimizer.param_groups} == {
+    assert {group["full_lr"]: len(group["params"]) for group in task.state.optimizer.param_groups} == {
         RECIPE.head_learning_rate: len([name for name in moved if "bottom_up" not in name]),
         RECIPE.backbone_learning_rate: len([name for name in moved if "bottom_up" in name]),
     }
