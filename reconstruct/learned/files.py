@@ -140,7 +140,7 @@ def read_network(folder: Path, network: CodecNetwork) -> list[str]:
     Raises:
         ModelError: the folder has no codec.
     """
-    read_shape(folder)
+    read_shape(folder)  # for its error: a folder without a codec
     kept = []
     for name, modules in _parts(network).items():
         module, published = nn.ModuleDict(modules), _read(load_file, folder / FOLDER / name)

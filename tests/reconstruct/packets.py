@@ -8,12 +8,18 @@ from torch import Tensor
 
 from detector.model import DetectorModel
 from protocol.packet import Packet
-from reconstruct.codec import build_codec
+from reconstruct.codec import FeatureCodec, build_codec
 
 
 def send(settings: str, model: DetectorModel, features: Mapping[str, Tensor], size: tuple[int, int]) -> Packet:
     """Encode the features of a picture of ``size``, (height, width), and parse the packet again."""
-    codec = build_codec(settings, model)
+    return packet_of(build_codec(settings, model), model, features, size)
+
+
+def packet_of(
+    codec: FeatureCodec, model: DetectorModel, features: Mapping[str, Tensor], size: tuple[int, int]
+) -> Packet:
+    """The same with a codec at hand."""
     packet = Packet(
         codec=codec.name,
         quality=codec.quality,

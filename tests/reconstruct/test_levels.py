@@ -17,9 +17,10 @@ from protocol.errors import ConfigurationError, FingerprintMismatch, InvalidFiel
 from protocol.geometry import Geometry
 from protocol.packet import Packet
 from protocol.quantization import fit_ranges
-from reconstruct.codec import LEVELS, FeatureCodec, build_codec, codec_of
+from reconstruct.codec import LEVELS, build_codec, codec_of
 from reconstruct.fit import ParameterFitter
 from reconstruct.parameters import Parameters
+from tests.reconstruct.packets import packet_of
 
 FINGERPRINT = b"8 bytes."
 
@@ -40,25 +41,10 @@ def bare_model() -> DetectorModel:
     return DetectorModel("bare", open_detector().cfg, Path("none"), Manifest("bare"), None)
 
 
-def packet_of(codec: FeatureCodec, model: DetectorModel, features: dict[str, Tensor], geometry: Geometry) -> Packet:
-    packet = Packet(
-        codec=codec.name,
-        quality=codec.quality,
-        fingerprint=model.fingerprint,
-        stream_id=1,
-        frame_id=2,
-        capture_time=3,
-        image_size=(480, 640),
-        network_size=geometry.network_size,
-        chunks=codec.encode(features),
-    )
-    return Packet.parse(packet.serialize())
-
-
 def through_the_wire(
     settings: str, model: DetectorModel, features: dict[str, Tensor], geometry: Geometry
 ) -> dict[str, Tensor]:
-    packet = packet_of(build_codec(settings, model), model, features, geometry)
+    packet = packet_of(build_codec(settings, model), model, features, geometry.network_size)
     return codec_of(packet, model).decode(packet.chunks, geometry)
 
 
@@ -112,7 +98,7 @@ def test_ranges_of_the_model_travel_in_no_packet(
 ) -> None:
     def size(ranges: str) -> int:
         codec = build_codec(f"raw:levels=p5,precision=int4,coder=store,ranges={ranges}", fitted_model)
-        return len(packet_of(codec, fitted_model, features, geometry).serialize())
+        return len(packet_of(codec, fitted_model, features, geometry.network_size).serialize())
 
     channels = geometry.channels
     assert size("picture") - size("model") == 1 + 4 * channels  # their count, then two bfloat16 a channel
@@ -184,7 +170,7 @@ def test_settings_that_cannot_work_are_refused(bare_model: DetectorModel, settin
 def test_packet_of_another_model_is_refused(
     fitted_model: DetectorModel, bare_model: DetectorModel, features: dict[str, Tensor], geometry: Geometry
 ) -> None:
-    packet = packet_of(build_codec("raw", fitted_model), fitted_model, features, geometry)
+    packet = packet_of(build_codec("raw", fitted_model), fitted_model, features, geometry.network_size)
     with pytest.raises(FingerprintMismatch) as caught:
         codec_of(packet, bare_model)
     assert fitted_model.fingerprint.hex() in str(caught.value)
@@ -198,7 +184,7 @@ def remake(packet: Packet, **changes: object) -> Packet:
 def test_packets_that_no_edge_writes_are_refused(
     bare_model: DetectorModel, features: dict[str, Tensor], geometry: Geometry
 ) -> None:
-    packet = packet_of(build_codec("raw:precision=fp32", bare_model), bare_model, features, geometry)
+    packet = packet_of(build_codec("raw:precision=fp32", bare_model), bare_model, features, geometry.network_size)
     latent = Chunk("y0", "ans", Latent(), b"")
     for wrong in (
         remake(packet, codec="learned"),
@@ -215,7 +201,7 @@ def test_features_of_another_picture_size_are_refused(
 ) -> None:
     other = Geometry(network_size=(90, 200), channels=geometry.channels, size_divisibility=32)
     for settings in ("raw:precision=fp32", "raw:precision=int4,coder=ans", "interpolate:precision=int2,coder=zstd"):
-        packet = packet_of(build_codec(settings, bare_model), bare_model, features, geometry)
+        packet = packet_of(build_codec(settings, bare_model), bare_model, features, geometry.network_size)
         with pytest.raises(ProtocolError):
             codec_of(packet, bare_model).decode(packet.chunks, other)
 

@@ -12,8 +12,8 @@ from detector.config import read_config
 from detector.model import build_network, open_detector
 from detector.pictures import Preprocessor, read_picture
 from detector.split import EdgeHalf
-from protocol.packet import Packet
 from reconstruct.codec import build_codec, codec_names, codec_of
+from tests.reconstruct.packets import packet_of
 from training.cli import app
 from training.log import read_log
 
@@ -54,17 +54,8 @@ def test_from_pictures_to_packets(
     resized = preprocessor.resize(read_picture(drawn / "images" / "1.png"))
     codec = build_codec(name, model)
     size = (resized.shape[0], resized.shape[1])
-    packet = Packet(
-        codec=name,
-        quality=codec.quality,
-        fingerprint=model.fingerprint,
-        stream_id=0,
-        frame_id=0,
-        capture_time=0,
-        image_size=size,
-        network_size=size,
-        chunks=codec.encode(EdgeHalf(model.build(), codec.key_levels)(preprocessor.to_input(resized))),
-    )
+    features = EdgeHalf(model.build(), codec.key_levels)(preprocessor.to_input(resized))
+    packet = packet_of(codec, model, features, size)
     rebuilt = codec_of(packet, model).decode(packet.chunks, model.geometry(size))
     assert rebuilt["p2"].shape == (1, *model.geometry(size).level_shape("p2"))
 

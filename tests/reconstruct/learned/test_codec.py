@@ -24,7 +24,8 @@ from protocol.errors import (
 from protocol.limits import DEFAULT_LIMITS, Limits
 from protocol.packet import Packet
 from reconstruct.codec import LEVELS, build_codec, codec_names, codec_of
-from reconstruct.learned.files import read_coder, read_shape
+from reconstruct.learned.files import read_coder, read_network, read_shape
+from reconstruct.learned.network import CodecNetwork
 from reconstruct.learned.transforms import KEY_LEVELS
 from tests.reconstruct.packets import send
 
@@ -179,3 +180,16 @@ def test_symbols_beyond_the_tables_are_cut_off(learned_model: DetectorModel, net
     features = {level: 1e4 * feature for level, feature in look(network, 90, 120).items()}
     pyramid = receive(send(QUALITY_2, learned_model, features, (90, 120)), learned_model)
     assert pyramid["p2"].isfinite().all()
+
+
+def test_a_codec_of_another_shape_gives_what_fits(learned_model: DetectorModel) -> None:
+    assert learned_model.folder is not None
+    published = read_shape(learned_model.folder)
+    same, wider = CodecNetwork(published), CodecNetwork(replace(published, synthesis=(8, 8, 8, 12)))
+    assert read_network(learned_model.folder, same) == []
+    kept = read_network(learned_model.folder, wider)
+    assert kept
+    assert all(name.startswith("synthesis.top_down.") for name in kept)
+    own = wider.state_dict()
+    for name, weights in same.state_dict().items():
+        assert torch.equal(own[name], weights) == (name not in kept), name
