@@ -119,10 +119,12 @@ def encode(groups: Sequence[tuple[NDArray[np.int32], AnsTable]]) -> bytes:
     """
     coder = constriction.stream.stack.AnsCoder(np.array([_START], dtype=np.uint32))
     for symbols, table in reversed(groups):
-        if symbols.size and not (symbols.min() >= 0 and symbols.max() < table.counts.size):
+        symbols = np.ascontiguousarray(symbols, dtype=np.int32)
+        # As unsigned numbers, negative ones are the largest.
+        if symbols.size and symbols.view(np.uint32).max() >= table.counts.size:
             found = f"{symbols.min()} to {symbols.max()}"
             raise ValueError(f"symbols from {found}, for a table of the symbols 0 to {table.counts.size - 1}")
-        coder.encode_reverse(np.ascontiguousarray(symbols, dtype=np.int32), table.model)
+        coder.encode_reverse(symbols, table.model)
     words: NDArray[np.uint32] = coder.get_compressed()
     return words.astype(_WORD).tobytes()
 

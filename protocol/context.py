@@ -31,7 +31,7 @@ _DIRECT_NEIGHBOURS = tuple((di, dj) for di, dj in _NEIGHBOURHOOD if (di + dj) % 
 
 Float32 = NDArray[np.float32]
 Int32 = NDArray[np.int32]
-Where = tuple[slice, NDArray[np.intp], NDArray[np.intp]]
+Where = tuple[slice, NDArray[np.intp]]
 
 
 class Context:
@@ -76,8 +76,10 @@ class Context:
         _check_exact(bias, kernels, coarse)
         self._groups = tuple(slice(end - size, end) for size, end in zip(groups, ends, strict=True))
         self._bias = bias.astype(np.float32)
-        # Neighbour by neighbour, each a matrix for BLAS.
-        self._taps = tuple(kernel.transpose(2, 3, 0, 1).astype(np.float32, order="C") for kernel in kernels)
+        self._weights = tuple(
+            (_matrix(kernel[:, : group.start], _NEIGHBOURHOOD), _matrix(kernel[:, group.start :], _DIRECT_NEIGHBOURS))
+            for kernel, group in zip(kernels, self._groups, strict=True)
+        )
         self._coarse = None if coarse is None else coarse.astype(np.float32)
         self._last_table = table_count - 1
 
@@ -86,8 +88,8 @@ class Context:
     ) -> Iterator[tuple[Where, NDArray[np.uint8]]]:
         """The passes over a latent, in coding order.
 
-        The symbols of a pass, `latent[where]`, are read when the next one is asked for: an encoder hands over the whole
-        latent, a decoder fills in each pass before it goes on.
+        The symbols of a pass, `latent.reshape(C, -1)[where]`, are read when the next one is asked for: an encoder hands
+        over the whole latent, a decoder fills in each pass before it goes on.
 
         Args:
             latent: (C, h, w).
@@ -96,61 +98,78 @@ class Context:
             ratio: the coarser latent's stride divided by this one's.
 
         Yields:
-            where: index of the pass's symbols in the latent.
-            indices: uint8 of the shape of `latent[where]`, (channels of the group, positions of the pass).
+            where: index of the pass's symbols in the latent of shape (C, h * w).
+            indices: uint8, (channels of the group, positions of the pass).
         """
-        channels, height, width = latent.shape
-        known = _Activities(channels, height, width)
-        parities = np.add.outer(np.arange(height), np.arange(width)) % 2
-        positions = (np.nonzero(parities == 0), np.nonzero(parities == 1))
+        known = _Activities(latent.shape)
+        checkerboard = [(positions, known.places(positions)) for positions in _by_parity(*latent.shape[1:])]
         from_coarser = self._from_coarser(latent.shape, coarser, ratio)
-        for group, taps in zip(self._groups, self._taps, strict=True):
-            total = known.sums(taps, slice(0, group.start), _NEIGHBOURHOOD) + from_coarser[group]
-            for parity, (rows, columns) in enumerate(positions):
+        for group, (before, own) in zip(self._groups, self._weights, strict=True):
+            total = from_coarser[group] + before @ known.around(slice(0, group.start), _NEIGHBOURHOOD)
+            for parity, (positions, places) in enumerate(checkerboard):
                 if parity == 1:
-                    total += known.sums(taps, group, _DIRECT_NEIGHBOURS)
-                sums = total[:, rows, columns] + self._bias[quality - 1, parity, group, None]
-                indices = np.clip(sums.astype(np.int32) >> INDEX_SHIFT, 0, self._last_table).astype(np.uint8)
-                yield (group, rows, columns), indices
+                    total += own @ known.around(group, _DIRECT_NEIGHBOURS)
+                sums = total.take(places, axis=1) + self._bias[quality - 1, parity, group, None]
+                yield (group, positions), self._tables(sums)
                 # After the first pass with the odd positions, known or not: they reach sums of even ones alone.
                 known.planes[group] = _activity(latent[group])
 
+    def _tables(self, sums: Float32) -> NDArray[np.uint8]:
+        """clip(sums >> INDEX_SHIFT, 0, K - 1); `sums` is overwritten. A power of two divides exactly."""
+        sums *= np.float32(1 / (1 << INDEX_SHIFT))
+        return np.clip(sums, 0, self._last_table, out=sums).astype(np.uint8)
+
     def _from_coarser(self, shape: tuple[int, ...], coarser: Int32 | None, ratio: int) -> Float32:
-        """What the coarser latent adds to the sums of a latent of `shape`; broadcasts to it."""
+        """What the coarser latent adds to the sums of a latent of `shape`, (C, places); broadcasts to it."""
         channels, height, width = shape
         if self._coarse is None or coarser is None:
-            return np.zeros((channels, 1, 1), dtype=np.float32)
+            return np.zeros((channels, 1), dtype=np.float32)
         sums: Float32 = np.tensordot(self._coarse, _activity(coarser), 1)
-        return sums.take(np.arange(height) // ratio, axis=1).take(np.arange(width) // ratio, axis=2)
+        columns = np.minimum(np.arange(width + 1), width - 1) // ratio
+        sums = sums.take(np.arange(height) // ratio, axis=1).take(columns, axis=2)
+        return sums.reshape(channels, -1)
 
 
 class _Activities:
     """Activities with zeros around, so that a neighbour is a shift of the flat array.
 
-    A row is followed by one zero, which also stands to the left of the next; a row of zeros lies above and below.
+    A row is followed by one zero, which also stands to the left of the next; a row of zeros lies above and below. The
+    places of a plane are its positions and that zero, row by row: h * (w + 1).
 
     Attributes:
         planes: (C, h, w), a view of the flat array.
     """
 
-    def __init__(self, channels: int, height: int, width: int) -> None:
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        channels, height, width = shape
         self._row = width + 1
-        self._shape = (height, width)
-        self._flat = np.zeros((channels, (height + 2) * self._row + 2), dtype=np.float32)
-        self.planes = self._inner(self._flat[:, self._row + 1 :][:, : height * self._row])
+        self._places = height * self._row
+        self._flat = np.zeros((channels, self._places + 2 * self._row + 2), dtype=np.float32)
+        inside = self._flat[:, self._row + 1 :][:, : self._places]
+        self.planes = inside.reshape(channels, height, self._row)[:, :, :-1]
 
-    def sums(self, taps: Float32, channels: slice, neighbours: tuple[tuple[int, int], ...]) -> Float32:
-        """(c, h, w) sums over `channels` and `neighbours` with the weights `taps`, (3, 3, c, all channels so far)."""
-        length = self._shape[0] * self._row
-        total = np.zeros((taps.shape[2], length), dtype=np.float32)
-        if channels.stop > channels.start:
-            for di, dj in neighbours:
-                start = di * self._row + dj
-                total += taps[di, dj, :, channels] @ self._flat[channels, start : start + length]
-        return self._inner(total)
+    def places(self, positions: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Of positions, row by row."""
+        return positions + positions // (self._row - 1)
 
-    def _inner(self, flat: Float32) -> Float32:
-        return flat.reshape(len(flat), self._shape[0], self._row)[:, :, :-1]
+    def around(self, channels: slice, neighbours: tuple[tuple[int, int], ...]) -> Float32:
+        """(neighbours * channels, places): the activities around each place, as the columns of one matrix."""
+        starts = [di * self._row + dj for di, dj in neighbours]
+        columns: Float32 = np.concatenate([self._flat[channels, start : start + self._places] for start in starts])
+        return columns
+
+
+def _by_parity(height: int, width: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """The positions (i, j), counted row by row, with i + j even, and those with i + j odd."""
+    parities = np.add.outer(np.arange(height), np.arange(width)) % 2
+    return np.flatnonzero(parities == 0), np.flatnonzero(parities == 1)
+
+
+def _matrix(kernel: NDArray[np.int8], neighbours: tuple[tuple[int, int], ...]) -> Float32:
+    """(c, neighbours * channels) of a (c, channels, 3, 3) kernel, in the order of `_Activities.around`."""
+    taps = [kernel[:, :, di, dj] for di, dj in neighbours]
+    matrix: Float32 = np.concatenate(taps, axis=1).astype(np.float32, order="C")
+    return matrix
 
 
 def check_array(name: str, array: NDArray[np.generic], dtype: type[np.generic], shape: tuple[int, ...]) -> None:
@@ -177,6 +196,6 @@ def _check_exact(
 
 def _activity(latent: Int32) -> Float32:
     """min(bits of |y|, ACTIVITY_MAX)."""
-    bits = np.frexp(np.abs(latent).astype(np.float32))[1]  # exact below 2**24, and cut off long before
-    activity: Float32 = np.minimum(bits, ACTIVITY_MAX).astype(np.float32)
-    return activity
+    # The exponent of a float32; the integers are exact in it below 2**24, and cut off long before.
+    exponents = np.abs(latent).astype(np.float32).view(np.int32) >> 23
+    return np.clip(exponents - 126, 0, ACTIVITY_MAX).astype(np.float32)

@@ -138,7 +138,7 @@ class LatentCoder:
             groups = []
             for where, indices in self._passes(index, whole, quality):
                 order, runs = _by_table(indices)
-                symbols = whole[index][where].reshape(-1)[order] + model.max_symbol
+                symbols = _flat(whole[index])[where].reshape(-1)[order] + model.max_symbol
                 groups += [(symbols[run], model.ans_tables[table]) for table, run in runs]
             chunks.append(Chunk(level, "ans", Latent(), ans.encode(groups)))
         return tuple(chunks)
@@ -181,7 +181,7 @@ class LatentCoder:
                 symbols = np.empty(indices.size, dtype=np.int32)
                 for table, run in runs:
                     symbols[order[run]] = decoder.decode(run.stop - run.start, model.ans_tables[table])
-                latent[where] = symbols.reshape(indices.shape) - model.max_symbol
+                _flat(latent)[where] = symbols.reshape(indices.shape) - model.max_symbol
             decoder.finish()
         return tuple(latents)
 
@@ -194,7 +194,7 @@ class LatentCoder:
         chosen = tuple(np.empty(latent.shape, dtype=np.uint8) for latent in whole)
         for index, of_latent in enumerate(chosen):
             for where, indices in self._passes(index, whole, quality):
-                of_latent[where] = indices
+                _flat(of_latent)[where] = indices
         return chosen
 
     def information(self, latents: Latents, quality: int) -> tuple[float, ...]:
@@ -230,6 +230,11 @@ class LatentCoder:
                 found = f"{coarser.shape[1:]} beside {latent.shape[1:]}"
                 raise ValueError(f"sides of the latent before {level}: expected {sides}, found {found}")
         return tuple(latent.astype(np.int32) for latent in latents)
+
+
+def _flat(latent: NDArray[T]) -> NDArray[T]:
+    """(C, h * w), a view."""
+    return latent.reshape(len(latent), -1)
 
 
 def _by_table(indices: NDArray[np.uint8]) -> tuple[NDArray[np.intp], list[tuple[int, slice]]]:

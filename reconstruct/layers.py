@@ -81,11 +81,15 @@ class TopDown(nn.Module):
         self.lateral_scale = nn.ParameterList(nn.Parameter(torch.ones(channels, 1, 1)) for _ in hidden)
         self.outputs = nn.ModuleList(nn.Conv2d(channels, channels, 3, padding=1) for _ in hidden)
 
-    def forward(self, entries: Sequence[Tensor | None]) -> dict[str, Tensor]:
+    def forward(
+        self, entries: Sequence[Tensor | None], laterals: Sequence[Tensor | None] = (None,) * len(REBUILT)
+    ) -> dict[str, Tensor]:
         """Rebuild the pyramid.
 
         Args:
             entries: what enters at strides 32, 16, 8 and 4, (N, hidden, h, w); None where nothing does.
+            laterals: what is known of the FPN's laterals there, (N, channels, h, w); what comes out of the blocks is
+                added to it.
 
         Returns:
             p2 … p5, (N, channels, h, w).
@@ -99,6 +103,8 @@ class TopDown(nn.Module):
                     hidden = hidden + entries[place]
             hidden = self.blocks[place](F.relu(hidden))
             lateral = self.to_lateral[place](hidden) * self.lateral_scale[place]
+            if laterals[place] is not None:
+                lateral = lateral + laterals[place]
             inner = lateral if inner is None else lateral + F.interpolate(inner, scale_factor=2.0, mode="nearest")
             pyramid[level] = self.outputs[place](inner)
         return pyramid

@@ -23,12 +23,13 @@ from reconstruct.learned.network import CodecNetwork, Shape
 from .codec_card import QualityFigures, codec_card
 from .distortion import distortion, level_errors
 from .factorized import FactorizedPrior
+from .linear_start import start_linear, started_parameters
 from .loop import Figures
 from .probe import Trial
 from .publish import publish_codec
 from .reconstruction import Scene, start_standardize, start_top_down, training_state
 from .reconstruction_recipe import CodecRecipe
-from .tables import Frame, fit_entropy_models
+from .tables import LARGEST_SYMBOL, Frame, fit_entropy_models
 
 
 class CodecTraining:
@@ -54,8 +55,11 @@ class CodecTraining:
         self.started_anew = [] if initial is None else read_network(folder_of(initial), codec)
         """Parameters that the codec to start from does not have in their size."""
         codec = codec.to(self._scene.detector.device, memory_format=torch.channels_last).train()
+        started = started_parameters(codec)
+        new = {*codec.analysis.parameters(), *codec.synthesis.parameters()}.difference(started)
         groups = [
-            {"params": [*codec.analysis.parameters(), *codec.synthesis.parameters()]},
+            {"params": [weights for weights in codec.parameters() if weights in new]},
+            {"params": started, "lr": recipe.started_learning_rate},
             {"params": [*codec.priors.parameters(), *codec.gains.parameters()], "lr": recipe.entropy_learning_rate},
         ]
         self.state = training_state(codec, recipe, groups)
@@ -68,6 +72,8 @@ class CodecTraining:
         features = self._scene.sample()
         start_standardize(codec.analysis.standardize, features)
         start_top_down(codec.synthesis.top_down, detector, features)
+        trade_offs = [self._recipe.trade_off(quality) for quality in range(1, codec.shape.qualities + 1)]
+        start_linear(codec, detector, features, trade_offs)
         return codec
 
     def batches(self, steps: range) -> Generator[Tensor]:
@@ -137,6 +143,7 @@ class CodecTraining:
                     figures[f"agreement q{quality}"],
                     8000 * (figures[f"kB q{quality}"] or 0.0),
                     _means([coder.information(frame, quality) for frame in latents]),
+                    _live_channels(latents),
                     fmean(factorized.information((frame, quality)) for frame in latents),
                     dict(zip(REBUILT, errors[quality], strict=True)),
                 )
@@ -154,13 +161,21 @@ class CodecTraining:
                     latents = codec.analysis(features)
                 for quality in range(codec.shape.qualities):
                     scaled = codec.gains.scale(latents, torch.tensor([quality], device=device))
-                    frames.append(([torch.round(y[0]).to("cpu", torch.int16).numpy() for y in scaled], quality + 1))
+                    symbols = [torch.round(y[0]).clamp(-LARGEST_SYMBOL, LARGEST_SYMBOL) for y in scaled]
+                    frames.append(([y.to("cpu", torch.int16).numpy() for y in symbols], quality + 1))
         return frames
 
 
 def _cut_off(latents: Sequence[NDArray[np.int16]], bounds: Sequence[int]) -> list[NDArray[np.int16]]:
     """As the edge does with symbols beyond the tables."""
     return [latent.clip(-bound, bound) for latent, bound in zip(latents, bounds, strict=True)]
+
+
+def _live_channels(frames: Sequence[Sequence[NDArray[np.int16]]]) -> list[int]:
+    """How many channels of each latent are not zero throughout."""
+    return [
+        int(np.any([latent.any((1, 2)) for latent in of_place], axis=0).sum()) for of_place in zip(*frames, strict=True)
+    ]
 
 
 def _means(rows: Sequence[Sequence[float]]) -> list[float]:

@@ -32,7 +32,8 @@ one for each quality and channel.
 |--:|--:|--:|--:|--:|--:|
 {rows}
 
-Where the bytes go, and what is lost: kilobytes of each latent, and each level's mean squared error by its variance.
+Where the bytes go, and what is lost: kilobytes of each latent, in brackets how many of its channels carry anything, and
+each level's mean squared error by its variance.
 
 | quality | {latents} | {levels} |
 |--:|{rules}
@@ -52,6 +53,8 @@ class QualityFigures:
     estimated_bits: float
     latent_bits: Sequence[float]
     """Of y0, y1, …, by the integer tables."""
+    live_channels: Sequence[int]
+    """Of y0, y1, …: with a symbol other than zero on any of the pictures."""
     factorized_bits: float
     level_errors: Mapping[str, float]
     """Of p2 … p5: the mean squared error, by the level's variance."""
@@ -106,6 +109,8 @@ def _row(quality: int, found: QualityFigures) -> str:
 
 
 def _parts(quality: int, found: QualityFigures) -> str:
-    kilobytes = [f"{bits / 8000:.2f}" for bits in found.latent_bits]
+    kilobytes = [
+        f"{bits / 8000:.2f} ({channels})" for bits, channels in zip(found.latent_bits, found.live_channels, strict=True)
+    ]
     errors = [f"{error:.3f}" for error in found.level_errors.values()]
     return f"| {quality} | {' | '.join([*kilobytes, *errors])} |"

@@ -62,6 +62,8 @@ class CodecRecipe(ReconstructionRecipe):
     """The choices of a learned codec's training; the defaults made the bundled one."""
 
     steps: int | None = 9000
+    started_learning_rate: float = 5e-5
+    """Of what starts near its best: the linear way and the detector's output convolutions."""
     entropy_learning_rate: float = 2e-3
     """Of the entropy model and the gains."""
     table_pictures: int = 150
@@ -69,7 +71,7 @@ class CodecRecipe(ReconstructionRecipe):
 
     lambda_first: float = 0.15
     """Bits per pixel that one unit of distortion is worth at quality 1."""
-    lambda_ratio: float = 2.3
+    lambda_ratio: float = 1.9
     """From one quality's lambda to the next."""
 
     def trade_off(self, quality: int) -> float:

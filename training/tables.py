@@ -16,6 +16,8 @@ from reconstruct.learned.transforms import LATENT_STRIDES
 Frame = tuple[list[NDArray[np.int16]], int]
 """The latents of a picture, (C, h, w) each, and its quality, from 1 on."""
 
+LARGEST_SYMBOL = 2047
+"""What lies beyond is cut off, by the edge too, so that tables stay small whatever a training came to."""
 _PSEUDO_SYMBOLS = 64
 """As many symbols of the trained distribution are counted into each table, so that a rare one has its shape."""
 _HEADROOM = 1.25
@@ -27,11 +29,11 @@ def fit_entropy_models(network: CodecNetwork, frames: Iterable[Frame]) -> list[L
 
     Args:
         network: the trained codec, for its context models.
-        frames: what it makes of train pictures, in all qualities.
+        frames: what it makes of train pictures, in all qualities; symbols up to :data:`LARGEST_SYMBOL`.
     """
     frames = list(frames)
     largest = [max(int(np.abs(latents[place]).max()) for latents, _ in frames) for place in range(len(network.priors))]
-    bounds = [max(8, int(_HEADROOM * largest_symbol)) for largest_symbol in largest]
+    bounds = [min(max(8, int(_HEADROOM * symbol)), LARGEST_SYMBOL) for symbol in largest]
     shapes = [table_probabilities(bound) for bound in bounds]
     placeholders = [_normalized(shape * _PSEUDO_SYMBOLS) for shape in shapes]
     coder = LatentCoder(_models(network, placeholders))

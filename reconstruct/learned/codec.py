@@ -136,7 +136,7 @@ def _edge_part(folder: Path, fingerprint: bytes) -> tuple[Analysis, Gains]:
 def _server_part(folder: Path, fingerprint: bytes) -> tuple[Synthesis, Gains]:
     shape = _shape(folder, fingerprint)
     synthesis, gains = (
-        Synthesis(shape.pyramid_channels, shape.synthesis, shape.latents),
+        Synthesis(shape.key_channels, shape.synthesis, shape.latents),
         Gains(shape.latents, shape.qualities),
     )
     read_weights(folder, SYNTHESIS_FILE, {"synthesis": synthesis, "inverse": gains.log_inverse})

@@ -19,11 +19,11 @@ class Shape:
 
     pyramid_channels: int
     res2_channels: int
-    analysis: tuple[int, int, int] = (96, 128, 128)
+    analysis: tuple[int, int, int] = (64, 96, 128)
     """Hidden channels of the analysis at strides 8, 16 and 32."""
     synthesis: tuple[int, int, int, int] = (192, 160, 96, 64)
     """Hidden channels of the synthesis at strides 32, 16, 8 and 4."""
-    groups: tuple[tuple[int, ...], ...] = ((16, 48), (16, 32, 80), (8, 24))
+    groups: tuple[tuple[int, ...], ...] = ((16, 48), (16, 48), (8, 32))
     """Channel groups of y0, y1 and y2, in coding order."""
     qualities: int = 8
 
@@ -57,7 +57,7 @@ class CodecNetwork(nn.Module):
         self.shape = shape
         latents = shape.latents
         self.analysis = Analysis(shape.key_channels, shape.analysis, latents)
-        self.synthesis = Synthesis(shape.pyramid_channels, shape.synthesis, latents)
+        self.synthesis = Synthesis(shape.key_channels, shape.synthesis, latents)
         self.gains = Gains(latents, shape.qualities)
         before = (0, *latents[:-1])
         self.priors = nn.ModuleList(

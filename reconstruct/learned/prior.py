@@ -49,6 +49,12 @@ class ContextPrior(nn.Module):
         )
         self.coarse = nn.Parameter(torch.zeros(channels, coarse_channels)) if coarse_channels else None
 
+    def start(self, scales: Tensor) -> None:
+        """Start with the tables of symbols that deviate by (qualities, channels) scales."""
+        index = torch.log(scales / _SMALLEST_SCALE) / _LOG_STEP
+        with torch.no_grad():
+            self.bias.copy_(index.clamp(0, TABLES - 1)[:, None] / _BIAS_UNIT)
+
     def forward(self, noisy: Tensor, rounded: Tensor, coarse: Tensor | None, quality: Tensor) -> Tensor:
         """The information content of a latent.
 

@@ -1,11 +1,15 @@
 """The learned codec's two networks: analysis on the edge, synthesis on the server.
 
-res2 ─┐                                           y2 ─► + stride 8 ──► inner3 ─► p3
-inner3 + ─► stride 8 ──► y2                             ▲ stride 4 ──► inner2 ─► p2
+res2 ─┐                                           y2 ─► + stride 8 ──► lateral3 ─► p3
+inner3 + ─► stride 8 ──► y2                             ▲ stride 4 ──► lateral2 ─► p2
               ▼                                         │
-inner4 ─────► + stride 16 ──► y1                  y1 ─► + stride 16 ─► inner4 ─► p4
+inner4 ─────► + stride 16 ──► y1                  y1 ─► + stride 16 ─► lateral4 ─► p4
                     ▼                                   ▲
-inner5 ───────────► + stride 32 ──► y0            y0 ─► stride 32 ───► inner5 ─► p5
+inner5 ───────────► + stride 32 ──► y0            y0 ─► stride 32 ───► lateral5 ─► p5
+
+Beside this nonlinear way each latent has a linear one, a 1 x 1 convolution from the FPN's lateral of its own stride and
+another back, which starts as principal components: it lets through whatever the bits allow, from the first step on, and
+what has to be learned is how to do better.
 """
 
 from __future__ import annotations
@@ -15,7 +19,7 @@ from collections.abc import Mapping, Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..layers import ResidualBlock, Standardize, TopDown
+from ..layers import ResidualBlock, Standardize, TopDown, Up
 
 KEY_LEVELS = ("inner3", "inner4", "inner5", "res2")
 """What the analysis reads: all that the edge has computed on its way to p3, before any output convolution."""
@@ -44,9 +48,14 @@ class Analysis(nn.Module):
         self.block8, self.block16, self.block32 = (ResidualBlock(width) for width in hidden)
         self.down16 = nn.Conv2d(at8, at16, 3, stride=2, padding=1)
         self.down32 = nn.Conv2d(at16, at32, 3, stride=2, padding=1)
-        self.to_y0 = nn.Conv2d(at32, latents[0], 1)
-        self.to_y1 = nn.Conv2d(at16, latents[1], 1)
-        self.to_y2 = nn.Conv2d(at8, latents[2], 1)
+        self.to_latent = nn.ModuleList(
+            nn.Conv2d(width, size, 1) for width, size in zip(hidden[::-1], latents, strict=True)
+        )
+        self.linear = nn.ModuleList(
+            nn.Conv2d(channels[level], size, 1)
+            for level, size in zip(("inner5", "inner4", "inner3"), latents, strict=True)
+        )
+        self.linear_res2 = nn.Conv2d(channels["res2"], latents[2], 2, stride=2, bias=False)
 
     def forward(self, features: Mapping[str, Tensor]) -> list[Tensor]:
         """Key levels (N, C, h, w) to y0, y1 and y2, before gain and rounding."""
@@ -54,27 +63,49 @@ class Analysis(nn.Module):
         h8 = self.block8(F.relu(self.from_res2(x["res2"]) + self.from_inner3(x["inner3"])))
         h16 = self.block16(F.relu(self.down16(h8) + self.from_inner4(x["inner4"])))
         h32 = self.block32(F.relu(self.down32(h16) + self.from_inner5(x["inner5"])))
-        return [self.to_y0(h32), self.to_y1(h16), self.to_y2(h8)]
+        y0, y1, y2 = (
+            linear(lateral) + convolution(hidden)
+            for linear, lateral, convolution, hidden in zip(
+                self.linear, laterals_of(features), self.to_latent, (h32, h16, h8), strict=True
+            )
+        )
+        return [y0, y1, y2 + self.linear_res2(features["res2"])]
 
 
 class Synthesis(nn.Module):
     """From the dequantized latents to p2 … p5."""
 
-    def __init__(self, channels: int, hidden: Sequence[int], latents: Sequence[int]) -> None:
+    def __init__(self, channels: Mapping[str, int], hidden: Sequence[int], latents: Sequence[int]) -> None:
         """Build with random weights.
 
         Args:
-            channels: of the pyramid.
+            channels: of each key level.
             hidden: channels at strides 32, 16, 8 and 4.
             latents: channels of y0, y1 and y2.
         """
         super().__init__()
-        self.from_y0 = nn.Conv2d(latents[0], hidden[0], 1)
-        self.from_y1 = nn.Conv2d(latents[1], hidden[1], 1)
-        self.from_y2 = nn.Conv2d(latents[2], hidden[2], 1)
-        self.top_down = TopDown(channels, hidden)
+        pyramid_channels = channels["inner5"]
+        self.from_latent = nn.ModuleList(
+            nn.Conv2d(size, width, 1) for size, width in zip(latents, hidden[:-1], strict=True)
+        )
+        self.linear = nn.ModuleList(nn.Conv2d(size, pyramid_channels, 1) for size in latents)
+        self.linear_res2 = nn.Sequential(
+            Up(latents[2], channels["res2"]), nn.Conv2d(channels["res2"], pyramid_channels, 1)
+        )
+        self.top_down = TopDown(pyramid_channels, hidden)
 
     def forward(self, latents: Sequence[Tensor]) -> dict[str, Tensor]:
         """y0, y1 and y2, (N, C, h, w) each, to p2 … p5."""
-        y0, y1, y2 = latents
-        return self.top_down([self.from_y0(y0), self.from_y1(y1), self.from_y2(y2), None])
+        entries = [convolution(y) for convolution, y in zip(self.from_latent, latents, strict=True)]
+        laterals = [linear(y) for linear, y in zip(self.linear, latents, strict=True)]
+        return self.top_down([*entries, None], [*laterals, self.linear_res2(latents[2])])
+
+
+def laterals_of(features: Mapping[str, Tensor]) -> list[Tensor]:
+    """What each stage adds to the FPN's sums at strides 32, 16 and 8: inner5, and the others less what is above."""
+    inner5, inner4, inner3 = (features[level] for level in ("inner5", "inner4", "inner3"))
+    return [inner5, inner4 - _up(inner5), inner3 - _up(inner4)]
+
+
+def _up(inner: Tensor) -> Tensor:
+    return F.interpolate(inner, scale_factor=2.0, mode="nearest")
