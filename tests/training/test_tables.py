@@ -8,7 +8,7 @@ from protocol.ans import PRECISION_BITS
 from protocol.latent import LatentCoder
 from reconstruct.learned.network import CodecNetwork, Shape
 from reconstruct.learned.prior import TABLES
-from training.tables import Frame, fit_entropy_models
+from training.tables import LARGEST_SYMBOL, Frame, fit_entropy_models
 
 SHAPE = Shape(16, 24, (8, 8, 8), (8, 8, 8, 8), groups=((2, 2), (2, 4), (3,)), qualities=2)
 
@@ -65,6 +65,14 @@ def test_tables_hold_more_than_was_seen(codec: CodecNetwork) -> None:
         assert model.tables.shape == (TABLES, 2 * model.max_symbol + 1)
         assert (model.tables.sum(1) == 1 << PRECISION_BITS).all()
     assert [model.stride for model in models] == [32, 16, 8]
+
+
+def test_tables_stay_small_whatever_was_seen(codec: CodecNetwork) -> None:
+    latents, quality = frames(1)[0]
+    latents[1][0, 0, 0] = LARGEST_SYMBOL - 10
+    models = fit_entropy_models(codec, [(latents, quality)])
+    assert models[1].max_symbol == LARGEST_SYMBOL
+    assert models[0].max_symbol < 100
 
 
 def test_the_context_model_survives_its_integers(codec: CodecNetwork) -> None:
