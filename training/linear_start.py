@@ -1,7 +1,7 @@
 """Where a learned codec starts: as a linear transform codec, with the principal components of the FPN's laterals.
 
 A network that starts at random has to find its latents' channels under the rate's pressure. What rounds to zero gives
-the synthesis nothing to learn from, and so channels die: of the 160 of y1 and y2 in a codec that started so, 90 took
+the synthesis nothing to learn from, and channels stay dead: of the 160 of y1 and y2 in a codec that started so, 90 took
 less than a byte per picture at the highest quality. Principal components are the best orthogonal transform where rates
 are high (V. Goyal, Theoretical foundations of transform coding, IEEE Signal Processing Magazine 2001), and all of them
 are alive.
