@@ -32,8 +32,9 @@ class EdgeHalf(nn.Module):
     is key, its lateral and output convolutions, the dearest of the FPN, do not run.
 
     Besides the pyramid's own ``p2 … p6``, a codec may ask for what lies below it: ``inner2 … inner5``, the sums of the
-    top-down path before the output convolutions (a pyramid level is its output convolution of the inner map), and the
-    bottom-up stages that feed the FPN, ``res2 … res5``.
+    top-down path before the output convolutions (a pyramid level is its output convolution of the inner map);
+    ``lateral2 … lateral5``, what each stage adds to that sum; and the bottom-up stages that feed the FPN,
+    ``res2 … res5``.
     """
 
     def __init__(self, model: GeneralizedRCNN, key_levels: Sequence[str], *, precision: Precision = "fp32") -> None:
@@ -41,7 +42,8 @@ class EdgeHalf(nn.Module):
 
         Args:
             model: the whole detector.
-            key_levels: the levels to compute, of ``p2 … p6``, ``inner2 … inner5`` and ``res2 … res5``.
+            key_levels: the levels to compute, of ``p2 … p6``, ``inner2 … inner5``, ``lateral2 … lateral5`` and
+                ``res2 … res5``.
             precision: of the convolutions; features come out as float32 either way.
 
         Raises:
@@ -50,7 +52,8 @@ class EdgeHalf(nn.Module):
         super().__init__()
         fpn = model.backbone
         stages = list(zip(_output_levels(fpn), fpn.in_features, strict=True))
-        levels = [*fpn.output_shape(), *(_inner(level) for level, _ in stages), *fpn.in_features]
+        below = [name(level) for name in (_inner, _lateral) for level, _ in stages]
+        levels = [*fpn.output_shape(), *below, *fpn.in_features]
         unknown = [level for level in key_levels if level not in levels]
         if unknown or not key_levels:
             raise ModelError(f"expected key levels among {', '.join(levels)}, found {', '.join(unknown) or 'none'}")
@@ -67,7 +70,7 @@ class EdgeHalf(nn.Module):
         computed = {level for level in pyramid if level in self.key_levels}
         if self.top_block is not None:
             computed.add(fpn.top_block.in_feature)
-        needed = computed | {level for level in pyramid if _inner(level) in self.key_levels}
+        needed = computed | {level for level in pyramid if {_inner(level), _lateral(level)} & set(self.key_levels)}
         finest = min((pyramid.index(level) for level in needed), default=len(pyramid))
         # Coarse to fine, as the top-down path runs.
         self._path = list(stages[finest:])[::-1]
@@ -112,11 +115,15 @@ class EdgeHalf(nn.Module):
         inner: Tensor | None = None
         for level, name in self._path:
             lateral = self.laterals[level](bottom_up[name])
-            if inner is not None:
-                lateral = lateral + F.interpolate(inner, scale_factor=2.0, mode="nearest")
+            if inner is None:
+                inner = lateral
+            else:
+                above = F.interpolate(inner, scale_factor=2.0, mode="nearest")
+                inner = lateral + above
                 if self._average:
-                    lateral = lateral / 2
-            inner = features[_inner(level)] = lateral
+                    inner = inner / 2
+                    lateral = inner - above
+            features[_inner(level)], features[_lateral(level)] = inner, lateral
             if level in self.outputs:
                 features[level] = self.outputs[level](inner)
         if self.top_block is not None:
@@ -132,6 +139,11 @@ def _output_levels(fpn: FPN) -> list[str]:
 def _inner(level: str) -> str:
     """The name of a pyramid level before its output convolution."""
     return f"inner{level[1:]}"
+
+
+def _lateral(level: str) -> str:
+    """The name of what a stage adds to the inner map above it."""
+    return f"lateral{level[1:]}"
 
 
 class ServerHalf(nn.Module):

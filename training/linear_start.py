@@ -19,7 +19,7 @@ from detectron2.modeling import GeneralizedRCNN
 from torch import Tensor, nn
 
 from reconstruct.learned.network import CodecNetwork
-from reconstruct.learned.transforms import LATENT_STRIDES, laterals_of
+from reconstruct.learned.transforms import LATENT_STRIDES, LATERALS
 
 _SMALLEST_DEVIATION = 1e-3
 """What varies less than that counts as nothing."""
@@ -45,21 +45,20 @@ def start_linear(
     Args:
         codec: with random weights.
         detector: its detector, for the lateral convolution of res2.
-        features: of some train pictures: inner2 … inner5 and res2, (N, C, h, w).
+        features: of some train pictures: lateral3 … lateral5, inner2 … inner5 and res2, (N, C, h, w).
         trade_offs: lambda of each quality, bits per pixel for a unit of distortion.
     """
-    features = {level: features[level].double() for level in ("inner2", "inner3", "inner4", "inner5", "res2")}
     worth = _worth(features)
     with torch.no_grad():
         for module in (*codec.analysis.to_latent, *codec.synthesis.top_down.to_lateral):
             nn.init.zeros_(module.weight)
             nn.init.zeros_(module.bias)
-        laterals = [_positions(lateral) for lateral in laterals_of(features)]
+        laterals = [_positions(features[level].double()) for level in LATERALS]
         for place in (0, 1):
             components = _principal_components(laterals[place], codec.shape.latents[place])
             _start_way(codec, place, components, len(components.mean))
             _start_steps(codec, place, components, worth[place], trade_offs)
-        _start_finest(codec, detector, laterals[2], features["res2"], worth, trade_offs)
+        _start_finest(codec, detector, laterals[2], features["res2"].double(), worth, trade_offs)
 
 
 def started_parameters(codec: CodecNetwork) -> list[nn.Parameter]:
@@ -138,7 +137,7 @@ def _worth(features: Mapping[str, Tensor]) -> list[float]:
     """
     worth, total = [], 0.0
     for level in ("inner2", "inner3", "inner4", "inner5"):
-        variance = max(float(features[level].var()), _SMALLEST_DEVIATION**2)
+        variance = max(float(features[level].double().var()), _SMALLEST_DEVIATION**2)
         total += 1 / (features[level].shape[1] * variance)
         worth.append(total)
     return worth[::-1]

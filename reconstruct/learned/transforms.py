@@ -21,7 +21,10 @@ from torch import Tensor, nn
 
 from ..layers import ResidualBlock, Standardize, TopDown, Up
 
-KEY_LEVELS = ("inner3", "inner4", "inner5", "res2")
+LATERALS = ("lateral5", "lateral4", "lateral3")
+"""What y0, y1 and y2 hold in the linear way."""
+_STANDARDIZED = ("inner3", "inner4", "inner5", "res2")
+KEY_LEVELS = (*_STANDARDIZED, *LATERALS)
 """What the analysis reads: all that the edge has computed on its way to p3, before any output convolution."""
 LATENT_STRIDES = (32, 16, 8)
 """Of y0, y1 and y2."""
@@ -40,7 +43,7 @@ class Analysis(nn.Module):
         """
         super().__init__()
         at8, at16, at32 = hidden
-        self.standardize = nn.ModuleDict({level: Standardize(channels[level]) for level in KEY_LEVELS})
+        self.standardize = nn.ModuleDict({level: Standardize(channels[level]) for level in _STANDARDIZED})
         self.from_res2 = nn.Conv2d(channels["res2"], at8, 3, stride=2, padding=1)
         self.from_inner3 = nn.Conv2d(channels["inner3"], at8, 1)
         self.from_inner4 = nn.Conv2d(channels["inner4"], at16, 1)
@@ -52,21 +55,20 @@ class Analysis(nn.Module):
             nn.Conv2d(width, size, 1) for width, size in zip(hidden[::-1], latents, strict=True)
         )
         self.linear = nn.ModuleList(
-            nn.Conv2d(channels[level], size, 1)
-            for level, size in zip(("inner5", "inner4", "inner3"), latents, strict=True)
+            nn.Conv2d(channels[level], size, 1) for level, size in zip(LATERALS, latents, strict=True)
         )
         self.linear_res2 = nn.Conv2d(channels["res2"], latents[2], 2, stride=2, bias=False)
 
     def forward(self, features: Mapping[str, Tensor]) -> list[Tensor]:
         """Key levels (N, C, h, w) to y0, y1 and y2, before gain and rounding."""
-        x = {level: self.standardize[level](features[level]) for level in KEY_LEVELS}
+        x = {level: self.standardize[level](features[level]) for level in _STANDARDIZED}
         h8 = self.block8(F.relu(self.from_res2(x["res2"]) + self.from_inner3(x["inner3"])))
         h16 = self.block16(F.relu(self.down16(h8) + self.from_inner4(x["inner4"])))
         h32 = self.block32(F.relu(self.down32(h16) + self.from_inner5(x["inner5"])))
         y0, y1, y2 = (
-            linear(lateral) + convolution(hidden)
+            linear(features[lateral]) + convolution(hidden)
             for linear, lateral, convolution, hidden in zip(
-                self.linear, laterals_of(features), self.to_latent, (h32, h16, h8), strict=True
+                self.linear, LATERALS, self.to_latent, (h32, h16, h8), strict=True
             )
         )
         return [y0, y1, y2 + self.linear_res2(features["res2"])]
@@ -99,13 +101,3 @@ class Synthesis(nn.Module):
         entries = [convolution(y) for convolution, y in zip(self.from_latent, latents, strict=True)]
         laterals = [linear(y) for linear, y in zip(self.linear, latents, strict=True)]
         return self.top_down([*entries, None], [*laterals, self.linear_res2(latents[2])])
-
-
-def laterals_of(features: Mapping[str, Tensor]) -> list[Tensor]:
-    """What each stage adds to the FPN's sums at strides 32, 16 and 8: inner5, and the others less what is above."""
-    inner5, inner4, inner3 = (features[level] for level in ("inner5", "inner4", "inner3"))
-    return [inner5, inner4 - _up(inner5), inner3 - _up(inner4)]
-
-
-def _up(inner: Tensor) -> Tensor:
-    return F.interpolate(inner, scale_factor=2.0, mode="nearest")

@@ -51,6 +51,7 @@ def test_every_key_level_set_gives_the_levels_of_the_whole_pyramid(
         (("p6",), {5}, {5}),
         (("p2", "p6"), {2, 3, 4, 5}, {2, 5}),
         (("inner3", "res2"), {3, 4, 5}, set()),
+        (("lateral4",), {4, 5}, set()),
         (("res4",), set(), set()),
     ],
 )
@@ -78,17 +79,25 @@ def test_computes_only_what_the_key_levels_need(
 def test_inner_maps_and_stages_are_what_the_fpn_reads_and_sums(
     network: GeneralizedRCNN, noise_input: torch.Tensor
 ) -> None:
-    features = EdgeHalf(network, [*LEVELS, *(f"inner{k}" for k in range(2, 6)), *(f"res{k}" for k in range(2, 6))])(
-        noise_input
-    )
+    below = [f"{name}{k}" for name in ("inner", "lateral", "res") for k in range(2, 6)]
+    features = EdgeHalf(network, [*LEVELS, *below])(noise_input)
     fpn = network.backbone
     with torch.no_grad():
         for k in range(2, 6):
             inner = getattr(fpn, f"fpn_lateral{k}")(features[f"res{k}"])
+            torch.testing.assert_close(features[f"lateral{k}"], inner)
             if k < 5:
                 inner = inner + torch.nn.functional.interpolate(features[f"inner{k + 1}"], scale_factor=2.0)
             torch.testing.assert_close(features[f"inner{k}"], inner)
             torch.testing.assert_close(features[f"p{k}"], getattr(fpn, f"fpn_output{k}")(inner))
+
+
+def test_a_lateral_of_an_averaging_fpn_is_what_it_adds(network: GeneralizedRCNN, noise_input: torch.Tensor) -> None:
+    half = EdgeHalf(network, ["lateral3", "inner3", "inner4"])
+    half._average = True
+    features = half(noise_input)
+    above = torch.nn.functional.interpolate(features["inner4"], scale_factor=2.0)
+    torch.testing.assert_close(features["lateral3"] + above, features["inner3"])
 
 
 def test_bf16_stays_near_fp32(network: GeneralizedRCNN, noise_input: torch.Tensor) -> None:

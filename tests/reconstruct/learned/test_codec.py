@@ -60,10 +60,9 @@ def test_every_size_comes_back_in_the_shapes_of_the_geometry(
 
 def test_a_side_of_4000_pixels(learned_model: DetectorModel) -> None:
     geometry = learned_model.geometry((64, 4000))
-    sizes = {"res2": 4, "inner3": 8, "inner4": 16, "inner5": 32}
     features = {
-        level: torch.randn(1, 24 if level == "res2" else 128, *geometry.cells(stride))
-        for level, stride in sizes.items()
+        level: torch.randn(1, 24 if level == "res2" else 128, *geometry.cells(1 << int(level[-1])))
+        for level in KEY_LEVELS
     }
     pyramid = receive(send(QUALITY_2, learned_model, features, (64, 4000)), learned_model)
     assert pyramid["p2"].shape == (1, *geometry.level_shape("p2"))
