@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from reconstruct.codec import LEVELS
 
 from ..rows import Scope
+from ..tables import xfold
 from .mix import MixSearch, best, mix_of
 from .rebuild import KEY_LEVELS, Degrade
 from .result import SIZES, STUDY_PAIRS, LevelResult
@@ -97,10 +98,13 @@ def _draw_mixes(search: MixSearch) -> Figure:
     for scope, axes in zip(SCOPES, figure.subplots(1, len(SCOPES)), strict=True):
         points = {mix_of(one): one.ap for one in search.measured if one.row.scope == scope}
         a_axis, b_axis = (sorted({mix[index] for mix in points}) for index in (0, 1))
-        grid = np.array([[points[a, b] for a in a_axis] for b in b_axis])
+        # Grids that were moved on leave corners untried.
+        grid = np.array([[points.get((a, b), np.nan) for a in a_axis] for b in b_axis])
         image = axes.imshow(grid, origin="lower", cmap="viridis")
-        middle = (grid.min() + grid.max()) / 2
+        middle = (np.nanmin(grid) + np.nanmax(grid)) / 2
         for (row, column), value in np.ndenumerate(grid):
+            if np.isnan(value):
+                continue
             ink = "black" if value > middle else "white"
             axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color=ink)
         for mix, marker, words in (
@@ -119,12 +123,11 @@ def _draw_mixes(search: MixSearch) -> Figure:
 
 
 def _draw_key_sets(result: LevelResult) -> Figure:
-    figure = Figure(figsize=(12, 5.5), dpi=110, layout="constrained")
+    figure = Figure(figsize=(12, 6), dpi=110, layout="constrained")
     for scope, axes in zip(SCOPES, figure.subplots(1, len(SCOPES), sharey=True), strict=True):
         _draw_front(axes, result, scope)
-        axes.set_xscale("log")
         axes.set_title(_WORDS[scope], fontsize=10)
-        axes.set_xlabel("values sent per picture (mean, log scale); 35 is p3+p5, and so on")
+        axes.set_xlabel("key levels, and how many times fewer values they are")
         axes.grid(alpha=0.25)
     figure.axes[0].set_ylabel("AP")
     figure.axes[0].legend(loc="lower right")
@@ -132,27 +135,28 @@ def _draw_key_sets(result: LevelResult) -> Figure:
 
 
 def _draw_front(axes: Axes, result: LevelResult, scope: Scope) -> None:
-    sets = result.of("keyset", scope)
+    sets = sorted(result.of("keyset", scope), key=lambda one: one.elements)
+    # Side by side in order of their size: on a scale the sets with p2 would lie on one another.
+    places = {levels: place for place, levels in enumerate(dict.fromkeys(_levels(one) for one in sets))}
     codecs = dict.fromkeys(_codec(one) for one in sets)
     for codec, colour, marker in zip(codecs, _COLOURS, _MARKERS, strict=False):
         shown = [one for one in sets if _codec(one) == codec]
-        axes.plot([one.elements for one in shown], [one.ap for one in shown], marker, color=colour, label=codec)
+        at = [places[_levels(one)] for one in shown]
+        axes.plot(at, [one.ap for one in shown], marker, color=colour, label=codec)
     front = result.front(scope)
-    axes.plot(
-        [one.elements for one in front], [one.ap for one in front], "-", color="0.5", label="Pareto front", zorder=0
-    )
-    for one in sets:
-        levels = one.row.key_levels or ()
-        axes.annotate(
-            "".join(level.removeprefix("p") for level in levels),  # short: the sets with p2 crowd at the right edge
-            (one.elements, one.ap),
-            textcoords="offset points",
-            xytext=(5, 3),
-            fontsize=8,
-            fontweight="bold" if levels == KEY_LEVELS else "normal",
-        )
+    at = [places[_levels(one)] for one in front]
+    axes.plot(at, [one.ap for one in front], "-", color="0.5", label="Pareto front", zorder=0)
+    folds = {_levels(one): result.xfold(one) for one in sets}
+    names = [f"{'+'.join(levels)}  {xfold(folds[levels])}x" for levels in places]
+    axes.set_xticks(range(len(places)), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
+    for levels, label in zip(places, axes.get_xticklabels(), strict=True):
+        label.set_fontweight("bold" if levels == KEY_LEVELS else "normal")
     axes.axhline(result.unsplit.metrics.AP, color="0.45", linewidth=0.9, zorder=0)
     axes.axhline(result.unsplit.metrics.AP - result.max_drop, color="0.45", linewidth=0.9, linestyle="--", zorder=0)
+
+
+def _levels(one: Measured) -> tuple[str, ...]:
+    return one.row.key_levels or ()
 
 
 def _codec(one: Measured) -> str:

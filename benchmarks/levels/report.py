@@ -132,8 +132,8 @@ def _winner(result: LevelResult) -> str:
     winner, centre = best(search.measured, search.scope), search.at(search.least_squares, search.scope)
     return (
         f"The rule for p4, on {search.pictures} train pictures: least squares {_pair(search.least_squares)} with "
-        f"{centre.ap:.2f} AP, best of the grid in the scope {search.scope} {_pair(search.winner)} with {winner.ap:.2f} "
-        f"(difference within {interval(search.gain)})."
+        f"{centre.ap:.2f} AP, best of all tried in the scope {search.scope} {_pair(search.winner)} with "
+        f"{winner.ap:.2f} (difference within {interval(search.gain)})."
     )
 
 
@@ -209,7 +209,7 @@ def _mix_words(result: LevelResult, mix: Mix) -> str:
     names = [STUDY_RULES[mix]] if mix in STUDY_RULES else []
     if result.search is not None:
         names += ["least squares"] if mix == result.search.least_squares else []
-        names += ["best of grid"] if mix == result.search.winner else []
+        names += ["best of all tried"] if mix == result.search.winner else []
     names += ["model's"] if mix == own_mix(result.model) else []
     return f"{mix[0]:.2f}, {mix[1]:.2f}: {', '.join(names)}"
 

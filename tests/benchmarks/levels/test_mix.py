@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -10,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from benchmarks import measure
-from benchmarks.levels.mix import fit_mix, grid_around, publish_mix
+from benchmarks.levels.mix import beyond, fit_mix, grid_around, mix_of, publish_mix, search_mix
 from benchmarks.session import Session
 from detector.coco import Picture
 from detector.model import DetectorModel, open_detector
@@ -59,6 +60,36 @@ def test_the_grid_is_seven_by_seven_around_its_centre() -> None:
     assert {a for a, _ in grid} == {0.2334, 0.3334, 0.4334, 0.5334, 0.6334, 0.7334, 0.8334}
     assert min(b for _, b in grid) == -0.0729
     assert "-0.0" not in {str(value) for mix in grid_around((0.1, 0.3)) for value in mix}
+
+
+def test_a_winner_at_the_rim_gets_a_grid_of_its_own() -> None:
+    tried = set(grid_around((0.2, 0.5)))
+    assert beyond(tried, (0.2, 0.5)) == beyond(tried, (0.4, 0.3)) == []
+    more = beyond(tried, (0.3, 0.8))  # at the upper rim of b
+    assert len(more) == 7 * 7 - 6 * 4
+    assert tried.isdisjoint(more)
+    assert {(0.3, 0.9), (0.2, 0.9), (0.4, 0.9)} <= set(more)
+    tried |= set(more)
+    assert beyond(tried, (0.3, 0.8)) == []
+    assert len(beyond(tried, (-0.1, 0.2))) == 7 * 7 - 4 * 4  # at a corner
+
+
+def test_the_search_follows_the_winner(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From (0.3, 0.9) to a maximum seven steps away in b, two grids on."""
+
+    def evaluate(rows: Sequence[Any], reference: Any = None) -> list[Any]:
+        mixes = [row.how.mix if row.how else (0, 0) for row in rows]
+        aps = [10 - (a - 0.2) ** 2 - (b - 1.6) ** 2 for a, b in mixes]
+        return [SimpleNamespace(metrics=SimpleNamespace(AP=ap), intervals={"AP": (0.0, 1.0)}) for ap in aps]
+
+    stand_in: Any = session(monkeypatch, noise=0)
+    stand_in.data, stand_in.original = SimpleNamespace(pictures=PICTURES), SimpleNamespace(how=None)
+    stand_in.measure, stand_in.mean, stand_in.evaluate = lambda _: None, lambda _: 0.0, evaluate
+    found = search_mix(stand_in, "full")
+    assert found.winner == pytest.approx((0.2, 1.6), abs=1e-3)
+    assert found.least_squares == pytest.approx((0.3, 0.9), abs=1e-4)
+    tried = [(one.row.scope, mix_of(one)) for one in found.measured]
+    assert len(tried) == len(set(tried)) < 2 * 3 * 49
 
 
 def test_a_published_mix_is_what_interpolate_rebuilds_with(detector_model: DetectorModel, tmp_path: Path) -> None:
