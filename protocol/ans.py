@@ -117,16 +117,25 @@ def encode(groups: Sequence[tuple[NDArray[np.int32], AnsTable]]) -> bytes:
     Raises:
         ValueError: a symbol that its table does not hold.
     """
+    _check_symbols(groups)
     coder = constriction.stream.stack.AnsCoder(np.array([_START], dtype=np.uint32))
     for symbols, table in reversed(groups):
-        symbols = np.ascontiguousarray(symbols, dtype=np.int32)
-        # As unsigned numbers, negative ones are the largest.
-        if symbols.size and symbols.view(np.uint32).max() >= table.counts.size:
-            found = f"{symbols.min()} to {symbols.max()}"
-            raise ValueError(f"symbols from {found}, for a table of the symbols 0 to {table.counts.size - 1}")
-        coder.encode_reverse(symbols, table.model)
+        coder.encode_reverse(np.ascontiguousarray(symbols, dtype=np.int32), table.model)
     words: NDArray[np.uint32] = coder.get_compressed()
     return words.astype(_WORD).tobytes()
+
+
+def _check_symbols(groups: Sequence[tuple[NDArray[np.int32], AnsTable]]) -> None:
+    sizes = [table.counts.size for _, table in groups]
+    symbols = np.concatenate([np.empty(0, np.int32), *(symbols for symbols, _ in groups)])
+    # All at once, because there are hundreds of groups in a frame, most of them short; a smaller table is looked at
+    # alone only when some symbol is too large for it. As unsigned numbers, negative ones are the largest.
+    if not symbols.size or symbols.astype(np.int32, copy=False).view(np.uint32).max() < min(sizes):
+        return
+    for of_group, size in zip((symbols for symbols, _ in groups), sizes, strict=True):
+        if of_group.size and (of_group.min() < 0 or of_group.max() >= size):
+            found = f"{of_group.min()} to {of_group.max()}"
+            raise ValueError(f"symbols from {found}, for a table of the symbols 0 to {size - 1}")
 
 
 class AnsDecoder:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from protocol import ans
 from protocol.chunk import LATENT_LEVELS, Chunk, Latent
-from protocol.context import MAX_TABLES, Context, Int32, Where, check_array
+from protocol.context import MAX_TABLES, PHASES, Context, Int32, Pass, check_array
 from protocol.errors import InvalidField, LimitExceeded
 from protocol.geometry import Geometry
 from protocol.limits import DEFAULT_LIMITS, Limits
@@ -32,18 +32,19 @@ Shape = tuple[int, int, int]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LatentModel:
-    """The entropy model of one latent of C channels: K tables, and the context model that chooses among them.
+    """The entropy model of one latent of C channels: tables of K scales, and the context model that chooses among them.
 
     The arrays are copied and become read-only.
 
     Attributes:
         stride: pixels of the padded network input per position, along each side.
         groups: channels per channel group, in coding order; their sum is C.
-        tables: (K, 2M + 1) uint32, 1 <= K <= 256, M >= 1: counts of the symbols -M to M, each at least 1; each row sums
-            to 2**24.
+        tables: (4 K, 2M + 1) uint32, 1 <= K <= 64, M >= 1: counts of the residuals -M to M, each at least 1; each row
+            sums to 2**24. The K scales of the first phase are first.
         bias: (Q, 2, C) int32, 1 <= Q <= 255: quality 1 to Q, first and second pass, channel.
         kernels: per group g, int8 (c_g, c_0 + ... + c_g, 3, 3), see `protocol.context.Context`.
         coarse: int8 (C, C of the coarser latent); None for the coarsest latent.
+        prediction: (Q, C, 4) int8, see `protocol.context.Context`.
         context: the context model of these arrays.
         ans_tables: the tables as the entropy coder takes them.
 
@@ -57,21 +58,21 @@ class LatentModel:
     bias: NDArray[np.int32]
     kernels: tuple[NDArray[np.int8], ...]
     coarse: NDArray[np.int8] | None
+    prediction: NDArray[np.int8]
     context: Context = field(init=False, repr=False)
     ans_tables: tuple[ans.AnsTable, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.stride < 1:
             raise ValueError(f"stride of a latent: expected at least 1, found {self.stride}")
-        for name in ("tables", "bias"):
+        for name in ("tables", "bias", "prediction"):
             object.__setattr__(self, name, _frozen(getattr(self, name)))
         object.__setattr__(self, "groups", tuple(self.groups))
         object.__setattr__(self, "kernels", tuple(map(_frozen, self.kernels)))
         object.__setattr__(self, "coarse", None if self.coarse is None else _frozen(self.coarse))
         object.__setattr__(self, "ans_tables", _ans_tables(self.tables))
-        object.__setattr__(
-            self, "context", Context(self.groups, self.bias, self.kernels, self.coarse, len(self.tables))
-        )
+        context = Context(self.groups, self.bias, self.kernels, self.coarse, self.prediction, len(self.tables))
+        object.__setattr__(self, "context", context)
         if self.qualities > _MAX_QUALITIES:
             raise ValueError(f"qualities of a latent: expected at most {_MAX_QUALITIES}, found {self.qualities}")
 
@@ -87,8 +88,18 @@ class LatentModel:
 
     @property
     def max_symbol(self) -> int:
-        """M: the tables hold the symbols -M to M."""
+        """M: symbols and residuals are -M to M."""
         return self.tables.shape[1] // 2
+
+
+@dataclass(frozen=True, eq=False)
+class Coded:
+    """What is coded of a latent, (C, h, w) each."""
+
+    tables: NDArray[np.uint8]
+    """Which table codes each position."""
+    residuals: Int32
+    """What it codes, -M to M."""
 
 
 class LatentCoder:
@@ -136,9 +147,10 @@ class LatentCoder:
         chunks = []
         for index, (level, model) in enumerate(zip(self._levels, self._models, strict=True)):
             groups = []
-            for where, indices in self._passes(index, whole, quality):
-                order, runs = _by_table(indices)
-                symbols = _flat(whole[index])[where].reshape(-1)[order] + model.max_symbol
+            for part in self._passes(index, whole, quality):
+                order, runs = _by_table(part.tables)
+                residuals = part.residuals(_flat(whole[index])[part.where], model.max_symbol)
+                symbols = residuals.reshape(-1)[order] + model.max_symbol
                 groups += [(symbols[run], model.ans_tables[table]) for table, run in runs]
             chunks.append(Chunk(level, "ans", Latent(), ans.encode(groups)))
         return tuple(chunks)
@@ -176,37 +188,39 @@ class LatentCoder:
             latent = np.zeros(shapes[index], dtype=np.int32)
             latents.append(latent)
             decoder = ans.AnsDecoder(chunk.payload, f"payload of {chunk.level}")
-            for where, indices in self._passes(index, latents, quality):
-                order, runs = _by_table(indices)
-                symbols = np.empty(indices.size, dtype=np.int32)
+            for part in self._passes(index, latents, quality):
+                order, runs = _by_table(part.tables)
+                symbols = np.empty(part.tables.size, dtype=np.int32)
                 for table, run in runs:
                     symbols[order[run]] = decoder.decode(run.stop - run.start, model.ans_tables[table])
-                _flat(latent)[where] = symbols.reshape(indices.shape) - model.max_symbol
+                residuals = symbols.reshape(part.tables.shape) - model.max_symbol
+                _flat(latent)[part.where] = part.symbols(residuals, model.max_symbol)
             decoder.finish()
         return tuple(latents)
 
-    def indices(self, latents: Latents, quality: int) -> tuple[NDArray[np.uint8], ...]:
-        """Which table each symbol gets, per latent (C, h, w) uint8; arguments and errors as for `encode`.
+    def coded(self, latents: Latents, quality: int) -> tuple[Coded, ...]:
+        """What is coded of each latent; arguments and errors as for `encode`.
 
         The tables count by their number and length alone, so that this serves to fit them.
         """
         whole = self._checked(latents, quality)
-        chosen = tuple(np.empty(latent.shape, dtype=np.uint8) for latent in whole)
-        for index, of_latent in enumerate(chosen):
-            for where, indices in self._passes(index, whole, quality):
-                _flat(of_latent)[where] = indices
-        return chosen
+        found = tuple(Coded(np.empty(latent.shape, np.uint8), np.empty(latent.shape, np.int32)) for latent in whole)
+        for index, (model, latent, of_latent) in enumerate(zip(self._models, whole, found, strict=True)):
+            for part in self._passes(index, whole, quality):
+                _flat(of_latent.tables)[part.where] = part.tables
+                residuals = part.residuals(_flat(latent)[part.where], model.max_symbol)
+                _flat(of_latent.residuals)[part.where] = residuals
+        return found
 
     def information(self, latents: Latents, quality: int) -> tuple[float, ...]:
         """Bits that each latent's symbols carry, the sum of -log2 p; arguments and errors as for `encode`."""
-        whole = self._checked(latents, quality)
         bits = []
-        for model, latent, indices in zip(self._models, whole, self.indices(whole, quality), strict=True):
-            counts = model.tables[indices, latent + model.max_symbol]
+        for model, coded in zip(self._models, self.coded(latents, quality), strict=True):
+            counts = model.tables[coded.tables, coded.residuals + model.max_symbol]
             bits.append(float((ans.PRECISION_BITS - np.log2(counts)).sum()))
         return tuple(bits)
 
-    def _passes(self, index: int, latents: Sequence[Int32], quality: int) -> Iterator[tuple[Where, NDArray[np.uint8]]]:
+    def _passes(self, index: int, latents: Sequence[Int32], quality: int) -> Iterator[Pass]:
         coarser = latents[index - 1] if index else None
         return self._models[index].context.passes(latents[index], quality, coarser, self._ratios[index])
 
@@ -260,8 +274,8 @@ def _check_order(level: str, coarser: LatentModel, model: LatentModel) -> None:
 
 def _ans_tables(tables: NDArray[np.uint32]) -> tuple[ans.AnsTable, ...]:
     count, length = tables.shape if tables.ndim == 2 else (0, 0)
-    if not 1 <= count <= MAX_TABLES or length < 3 or length % 2 == 0:
-        expected = f"1 to {MAX_TABLES} rows of 2M + 1 counts, M >= 1"
+    if not 1 <= count <= MAX_TABLES or count % PHASES or length < 3 or length % 2 == 0:
+        expected = f"{PHASES} to {MAX_TABLES} rows, a multiple of {PHASES}, of 2M + 1 counts, M >= 1"
         raise ValueError(f"tables of a latent: expected {expected}, found shape {tables.shape}")
     check_array("tables of a latent", tables, np.uint32, (count, length))
     sums = tables.sum(axis=1, dtype=np.int64)

@@ -14,13 +14,13 @@ REBUILT = ("p2", "p3", "p4", "p5")
 
 
 class ResidualBlock(nn.Module):
-    """x + conv(relu(conv(x))), 3 x 3, the channels kept; the second convolution starts at zero."""
+    """x + conv(relu(conv(x))), the channels kept; the second convolution starts at zero."""
 
-    def __init__(self, channels: int) -> None:
-        """Take the number of channels."""
+    def __init__(self, channels: int, second: int = 3) -> None:
+        """Take the number of channels, and the side of the second convolution; the first is 3 x 3."""
         super().__init__()
         self.first = nn.Conv2d(channels, channels, 3, padding=1)
-        self.second = nn.Conv2d(channels, channels, 3, padding=1)
+        self.second = nn.Conv2d(channels, channels, second, padding=second // 2)
         nn.init.zeros_(self.second.weight)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from protocol.ans import PRECISION_BITS, normalize_counts
 from protocol.latent import LatentCoder, LatentModel
 from reconstruct.learned.network import CodecNetwork
-from reconstruct.learned.prior import TABLES, table_probabilities
+from reconstruct.learned.prior import table_probabilities
 from reconstruct.learned.transforms import LATENT_STRIDES
 
 Frame = tuple[list[NDArray[np.int16]], int]
@@ -34,14 +34,12 @@ def fit_entropy_models(network: CodecNetwork, frames: Iterable[Frame]) -> list[L
     frames = list(frames)
     largest = [max(int(np.abs(latents[place]).max()) for latents, _ in frames) for place in range(len(network.priors))]
     bounds = [min(max(8, int(_HEADROOM * symbol)), LARGEST_SYMBOL) for symbol in largest]
-    shapes = [table_probabilities(bound) for bound in bounds]
-    placeholders = [_normalized(shape * _PSEUDO_SYMBOLS) for shape in shapes]
-    coder = LatentCoder(_models(network, placeholders))
-    histograms = [shape * _PSEUDO_SYMBOLS for shape in shapes]
+    histograms = [table_probabilities(bound) * _PSEUDO_SYMBOLS for bound in bounds]
+    coder = LatentCoder(_models(network, [_normalized(histogram) for histogram in histograms]))
     for latents, quality in frames:
-        for place, indices in enumerate(coder.indices(latents, quality)):
-            places = indices.astype(np.int64) * (2 * bounds[place] + 1) + latents[place] + bounds[place]
-            histograms[place] += np.bincount(places.reshape(-1), minlength=histograms[place].size).reshape(TABLES, -1)
+        for histogram, bound, coded in zip(histograms, bounds, coder.coded(latents, quality), strict=True):
+            places = coded.tables.astype(np.int64) * (2 * bound + 1) + coded.residuals + bound
+            histogram += np.bincount(places.reshape(-1), minlength=histogram.size).reshape(histogram.shape)
     return _models(network, [_normalized(histogram) for histogram in histograms])
 
 

@@ -36,7 +36,7 @@ Part = TypeVar("Part", bound=nn.Module)
 class LearnedCodec(FeatureCodec):
     """Sends three small latents instead of levels, and rebuilds every level from them.
 
-        res2, inner3 … inner5 ──► analysis ──► gains, rounding ──► y0, y1, y2 ──► synthesis ──► p2 … p5 ──► p6
+        res2, inner and lateral maps ──► analysis ──► gains, rounding ──► y0, y1, y2 ──► synthesis ──► p2 … p5 ──► p6
 
     Trained for rate and distortion against its detector (``keyfpn-train codec``), whose model folder holds its files.
 

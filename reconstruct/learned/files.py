@@ -106,6 +106,7 @@ def read_coder(folder: Path, shape: Shape) -> LatentCoder:
                 bias=arrays[f"y{place}.bias"],
                 kernels=tuple(arrays[f"y{place}.kernel{group}"] for group in range(len(groups))),
                 coarse=arrays.get(f"y{place}.coarse"),
+                prediction=arrays[f"y{place}.prediction"],
             )
             for place, (stride, groups) in enumerate(zip(LATENT_STRIDES, shape.groups, strict=True))
         ]
@@ -174,7 +175,7 @@ def _parts(network: CodecNetwork) -> dict[str, dict[str, nn.Module]]:
 def _arrays(models: Sequence[LatentModel]) -> dict[str, np.ndarray]:
     arrays = {}
     for place, model in enumerate(models):
-        arrays |= {f"y{place}.tables": model.tables, f"y{place}.bias": model.bias}
+        arrays |= {f"y{place}.{name}": getattr(model, name) for name in ("tables", "bias", "prediction")}
         arrays |= {f"y{place}.kernel{group}": kernel for group, kernel in enumerate(model.kernels)}
         if model.coarse is not None:
             arrays[f"y{place}.coarse"] = model.coarse

@@ -75,11 +75,10 @@ class CodecNetwork(nn.Module):
             quality: (N,) int64, from 0 on.
         """
         scaled = self.gains.scale(self.analysis(features), quality)
-        rounded = [torch.round(y) for y in scaled]
+        # Integers exactly, with the gradient of what they were rounded from.
+        rounded = [torch.round(y) + (y - y.detach()) for y in scaled]
         noisy = [y + torch.rand_like(y) - 0.5 for y in scaled] if self.training else rounded
-        bits = self._bits(noisy, rounded, quality)
-        straight = [y + (r - y).detach() for y, r in zip(scaled, rounded, strict=True)]
-        return Passage(bits, self.synthesis(self.gains.unscale(straight, quality)))
+        return Passage(self._bits(noisy, rounded, quality), self.synthesis(self.gains.unscale(rounded, quality)))
 
     def _bits(self, noisy: Sequence[Tensor], rounded: Sequence[Tensor], quality: Tensor) -> list[Tensor]:
         before = [None, *rounded[:-1]]

@@ -180,6 +180,7 @@ class LatentTables:
     bias: list[list[list[int]]]
     kernels: list[list[list[list[list[int]]]]]
     coarse: list[list[int]] | None
+    prediction: list[list[list[int]]]
 
 
 def decode_latents(
@@ -199,16 +200,22 @@ def decode_latents(
         for channels in ranges_of(model.groups):
             for parity in (0, 1):
                 waiting: dict[int, list[Position]] = {}
+                predicted = {}
                 for position in ((c, i, j) for c in channels for i in range(height) for j in range(width)):
                     if sum(position[1:]) % 2 == parity:
                         total = model.bias[quality - 1][parity][position[0]]
                         total += context(model, channels, position, latent)
                         total += coarse_context(model, position, coarser, ratio)
-                        table = max(0, min(total // 64, len(model.tables) - 1))
-                        waiting.setdefault(table, []).append(position)
+                        scales = len(model.tables) // 4
+                        scale = max(0, min(total // 128, scales - 1))
+                        whole, left = predict(model.prediction[quality - 1], position, latent) if parity else (0, 0)
+                        predicted[position] = whole, left
+                        waiting.setdefault(min(abs(left) // 16, 3) * scales + scale, []).append(position)
+                bound = len(model.tables[0]) // 2
                 for table, positions in sorted(waiting.items()):
                     symbols = stream.take(len(positions), model.tables[table])
-                    latent |= zip(positions, (symbol - len(model.tables[0]) // 2 for symbol in symbols), strict=True)
+                    for position, symbol in zip(positions, symbols, strict=True):
+                        latent[position] = from_residual(symbol - bound, *predicted[position], bound)
         stream.finish()
         latents.append(dict(sorted(latent.items())))
     return latents
@@ -234,6 +241,21 @@ def context(model: LatentTables, channels: range, position: Position, known: dic
         for di in range(3)
         for dj in range(3)
     )
+
+
+def predict(prediction: list[list[int]], position: Position, known: dict[Position, int]) -> tuple[int, int]:
+    """The whole number nearest to what the four neighbours predict, and what is left, in steps of 1/128."""
+    c, i, j = position
+    neighbours = ((c, i - 1, j), (c, i, j - 1), (c, i, j + 1), (c, i + 1, j))
+    total = sum(w * known.get(neighbour, 0) for w, neighbour in zip(prediction[c], neighbours, strict=True))
+    whole = (total + 64) // 128
+    return whole, total - 128 * whole
+
+
+def from_residual(residual: int, whole: int, left: int, bound: int) -> int:
+    """The symbol that a residual stands for."""
+    symbol = (-residual if left < 0 else residual) + max(-bound, min(whole, bound))
+    return (symbol + bound) % (2 * bound + 1) - bound
 
 
 def coarse_context(model: LatentTables, position: Position, coarser: dict[Position, int], ratio: int) -> int:

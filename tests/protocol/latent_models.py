@@ -42,7 +42,7 @@ def cases(draw: st.DrawFn, max_cells: int = 9) -> Case:
     models: list[LatentModel] = []
     for stride in strides:
         groups = tuple(draw(st.lists(st.integers(1, 3), min_size=1, max_size=4)))
-        tables = draw(st.sampled_from([1, 2, 7, 64, 256])), 2 * draw(st.sampled_from([1, 2, 20, 300])) + 1
+        tables = draw(st.sampled_from([1, 2, 7, 32, 64])), 2 * draw(st.sampled_from([1, 2, 20, 300])) + 1
         models.append(random_model(random, stride, groups, qualities, tables, models[-1].channels if models else None))
     shapes = LatentCoder(models).shapes(geometry)
     latents = tuple(map(lambda model, shape: random_latent(random, model, shape), models, shapes))
@@ -58,18 +58,20 @@ def random_model(
     coarse_channels: int | None,
 ) -> LatentModel:
     """A model whose sums reach most of its tables, from peaked to flat; `tables`: (K, 2M + 1)."""
-    count, length = tables
+    scales, length = tables
     distance = np.abs(np.arange(length) - length // 2)
-    spread = np.arange(1, count + 1)[:, None] * 4 / count
+    phase, scale = np.divmod(np.arange(4 * scales), scales)
+    spread = (scale + 1)[:, None] * 4 / scales + phase[:, None] / 10
     histograms = (1000 * np.exp(-distance / spread)).astype(np.int64)
-    weights = lambda *shape: random.integers(-15 - count, 20 + 2 * count, shape).clip(-128, 127).astype(np.int8)
+    weights = lambda *shape: random.integers(-30 - 2 * scales, 40 + 4 * scales, shape).clip(-128, 127).astype(np.int8)
     return LatentModel(
         stride=stride,
         groups=groups,
         tables=np.stack([ans.normalize_counts(histogram, 1 << 24) for histogram in histograms]),
-        bias=random.integers(-64, 64 * count, (qualities, 2, sum(groups))).astype(np.int32),
+        bias=random.integers(-128, 128 * scales, (qualities, 2, sum(groups))).astype(np.int32),
         kernels=tuple(weights(size, end, 3, 3) for size, end in zip(groups, accumulate(groups), strict=True)),
         coarse=None if coarse_channels is None else weights(sum(groups), coarse_channels),
+        prediction=random.integers(-128, 128, (qualities, sum(groups), 4)).astype(np.int8),
     )
 
 
@@ -88,4 +90,5 @@ def plain(model: LatentModel) -> LatentTables:
         bias=model.bias.tolist(),
         kernels=[kernel.tolist() for kernel in model.kernels],
         coarse=None if model.coarse is None else model.coarse.tolist(),
+        prediction=model.prediction.tolist(),
     )

@@ -11,13 +11,14 @@ from tests.protocol.latent_models import Case, cases
 
 KERNELS = (np.ones((2, 2, 3, 3), np.int8), np.ones((1, 3, 3, 3), np.int8))
 BIAS = np.zeros((4, 2, 3), np.int32)
+PREDICTION = np.full((4, 3, 4), 50, np.int8)
 
 
 def activity(latent: NDArray[np.int32]) -> NDArray[np.int64]:
     return np.array([min(abs(symbol).bit_length(), 8) for symbol in latent.reshape(-1).tolist()]).reshape(latent.shape)
 
 
-def indices_in_int64(
+def scales_in_int64(
     model: LatentModel, latent: NDArray[np.int32], quality: int, coarser: NDArray[np.int32] | None, ratio: int
 ) -> NDArray[np.int64]:
     """The definition of docs/wire-format.md, for all positions at once and without floats."""
@@ -38,19 +39,20 @@ def indices_in_int64(
             if coarser is not None:
                 covering = activity(coarser)[:, row // ratio, column // ratio]
                 total += np.einsum("ck,kij->cij", model.coarse[end - size : end].astype(np.int64), covering)
-            of_pass.append(np.clip(np.floor_divide(total, 64), 0, len(model.tables) - 1))
+            of_pass.append(np.clip(np.floor_divide(total, 128), 0, len(model.tables) // 4 - 1))
         chosen.append(np.where(even, *of_pass))
     return np.concatenate(chosen)
 
 
 @given(cases())
-def test_indices_are_those_of_integer_arithmetic(case: Case) -> None:
-    chosen = case.coder.indices(case.latents, case.quality)
-    for level, (model, latent, indices) in enumerate(zip(case.models, case.latents, chosen, strict=True)):
+def test_scales_are_those_of_integer_arithmetic(case: Case) -> None:
+    found = case.coder.coded(case.latents, case.quality)
+    for level, (model, latent, coded) in enumerate(zip(case.models, case.latents, found, strict=True)):
         coarser = case.latents[level - 1] if level else None
         ratio = case.models[level - 1].stride // model.stride
-        assert indices.dtype == np.uint8
-        assert np.array_equal(indices, indices_in_int64(model, latent, case.quality, coarser, ratio))
+        assert coded.tables.dtype == np.uint8
+        scales = coded.tables % (len(model.tables) // 4)
+        assert np.array_equal(scales, scales_in_int64(model, latent, case.quality, coarser, ratio))
 
 
 def model_at_the_bound(excess: int) -> LatentModel:
@@ -72,6 +74,7 @@ def model_at_the_bound(excess: int) -> LatentModel:
         bias=bias,
         kernels=(np.zeros((918, 918, 3, 3), np.int8), kernel),
         coarse=None,
+        prediction=np.zeros((1, 919, 4), np.int8),
     )
 
 
@@ -80,11 +83,11 @@ def test_sums_just_below_the_bound_are_exact(seed: int) -> None:
     """Sums of float32 stay exact on their way over 8 * 127 * 9 * 918, about 2**23."""
     random = np.random.default_rng(seed)
     latent = np.full((919, 3, 3), 300, np.int32)
-    latent.reshape(-1)[random.choice(918 * 9, 10, replace=False)] = random.integers(2, 64, 10)
+    latent.reshape(-1)[random.choice(918 * 9, 14, replace=False)] = random.integers(2, 64, 14)
     model = model_at_the_bound(0)
-    (indices,) = LatentCoder([model]).indices([latent], 1)
-    assert np.array_equal(indices, indices_in_int64(model, latent, 1, None, 1))
-    assert 0 < indices[918, 1, 1] < 255
+    (coded,) = LatentCoder([model]).coded([latent], 1)
+    assert np.array_equal(coded.tables, scales_in_int64(model, latent, 1, None, 1))
+    assert 0 < coded.tables[918, 1, 1] < 63
 
 
 def test_sums_that_could_round_are_refused() -> None:
@@ -98,14 +101,17 @@ def flat(latent: np.ndarray) -> np.ndarray:
 
 def test_a_pass_is_not_read_before_it_is_done() -> None:
     """A decoder's latent holds anything where it is not decoded yet."""
-    context = Context((2, 1), BIAS, KERNELS, None, 256)
+    context = Context((2, 1), BIAS, KERNELS, None, PREDICTION, 256)
     latent = np.arange(3 * 5 * 4, dtype=np.int32).reshape(3, 5, 4)
     decoded = np.full_like(latent, -99)
     passes = zip(context.passes(latent, 2, None, 1), context.passes(decoded, 2, None, 1), strict=True)
-    for (where, expected), (same, indices) in passes:
-        assert np.array_equal(indices, expected)
-        assert indices.shape == flat(latent)[where].shape
-        flat(decoded)[same] = flat(latent)[where]
+    for expected, found in passes:
+        symbols = flat(latent)[expected.where]
+        assert np.array_equal(found.tables, expected.tables)
+        assert found.tables.shape == symbols.shape
+        residuals = expected.residuals(symbols, 60)
+        assert np.array_equal(found.symbols(residuals, 60), symbols)
+        flat(decoded)[found.where] = symbols
     assert np.array_equal(decoded, latent)
 
 
@@ -130,6 +136,6 @@ def test_a_pass_is_not_read_before_it_is_done() -> None:
     ],
 )
 def test_no_context_model(changed: dict[str, object], fault: str) -> None:
-    arguments = {"groups": (2, 1), "bias": BIAS, "kernels": KERNELS, "coarse": None, "table_count": 4}
+    arguments = {"groups": (2, 1), "bias": BIAS, "kernels": KERNELS, "coarse": None, "prediction": PREDICTION}
     with pytest.raises(ValueError, match=fault):
-        Context(**arguments | changed)
+        Context(**arguments | changed, table_count=4)

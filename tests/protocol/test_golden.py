@@ -72,8 +72,11 @@ def test_the_latents_of_the_learned_packet() -> None:
 
 def test_the_learned_packet_shows_the_context_model() -> None:
     """It needs most tables of every latent, activities beyond the largest, and a coarser latent that is cut off."""
-    chosen = learned.CODER.indices(learned.LATENTS, QUALITY)
-    assert all(len(np.unique(indices)) >= count - 2 for indices, count in zip(chosen, learned.TABLES, strict=True))
+    phases = set()
+    for coded, scales in zip(learned.CODER.coded(learned.LATENTS, QUALITY), learned.SCALES, strict=True):
+        assert len(np.unique(coded.tables % scales)) >= scales - 2
+        phases |= set((coded.tables // scales).reshape(-1).tolist())
+    assert phases == {0, 1, 2, 3}
     assert np.abs(learned.LATENTS[0]).max() >= 1 << 8
     assert all(latent.shape[1] % 2 or latent.shape[2] % 2 for latent in learned.LATENTS)
 

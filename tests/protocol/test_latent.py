@@ -40,10 +40,10 @@ def test_the_rate_is_the_information(case: Case) -> None:
 
 def test_information_is_by_the_tables_that_the_symbols_get() -> None:
     bits = CODER.information(LATENTS, 3)
-    for model, latent, indices, of_latent in zip(MODELS, LATENTS, CODER.indices(LATENTS, 3), bits, strict=True):
+    for model, coded, of_latent in zip(MODELS, CODER.coded(LATENTS, 3), bits, strict=True):
         chances = [
-            int(model.tables[table, symbol + model.max_symbol]) / 2**24
-            for table, symbol in zip(indices.reshape(-1), latent.reshape(-1), strict=True)
+            int(model.tables[table, residual + model.max_symbol]) / 2**24
+            for table, residual in zip(coded.tables.reshape(-1), coded.residuals.reshape(-1), strict=True)
         ]
         assert of_latent == pytest.approx(-np.log2(chances).sum(), rel=1e-12)
 
@@ -65,8 +65,8 @@ def test_shapes_follow_from_the_padded_size() -> None:
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int16, np.int64])
 def test_any_integers_are_coded(dtype: type[np.generic]) -> None:
-    tables = np.ones((1, 255), np.uint32)
-    tables[0, 127] += 2**24 - 255
+    tables = np.ones((4, 255), np.uint32)
+    tables[:, 127] += 2**24 - 255
     coder = LatentCoder([replace(MODELS[0], tables=tables)])
     latent = np.array([-127, 127, 100]).reshape(3, 1, 1)
     assert coder.encode([latent.astype(dtype)], 1) == coder.encode([latent], 1)
@@ -138,7 +138,7 @@ def test_other_chunks(chunks: tuple[Chunk, ...], found: str) -> None:
 def test_another_quality(quality: int) -> None:
     with pytest.raises(InvalidField, match=f"quality of the learned codec: expected 1 to 4, found {quality}"):
         CODER.decode(CHUNKS, GEOMETRY, quality)
-    for attempt in (CODER.encode, CODER.indices, CODER.information):
+    for attempt in (CODER.encode, CODER.coded, CODER.information):
         with pytest.raises(ValueError, match=f"quality: expected 1 to 4, found {quality}"):
             attempt(LATENTS, quality)
 
@@ -177,7 +177,7 @@ def with_symbol(index: int, symbol: int) -> list[np.ndarray]:
     ],
 )
 def test_latents_of_another_model(latents: list[np.ndarray], fault: str) -> None:
-    for attempt in (CODER.encode, CODER.indices, CODER.information):
+    for attempt in (CODER.encode, CODER.coded, CODER.information):
         with pytest.raises(ValueError, match=fault):
             attempt(latents, 3)
 
@@ -197,7 +197,7 @@ def test_latents_of_another_model(latents: list[np.ndarray], fault: str) -> None
         ([MODELS[0], replace(MODELS[1], stride=64)], "stride of y1: expected a divisor of 32 below it, found 64"),
         ([MODELS[0], replace(MODELS[1], stride=12)], "stride of y1: expected a divisor of 32 below it, found 12"),
         (
-            [MODELS[0], replace(MODELS[1], bias=MODELS[1].bias[:3])],
+            [MODELS[0], replace(MODELS[1], bias=MODELS[1].bias[:3], prediction=MODELS[1].prediction[:3])],
             "qualities of y1: expected 4, as before it, found 3",
         ),
     ],
@@ -214,18 +214,24 @@ TABLES = MODELS[0].tables
     ("changed", "fault"),
     [
         ({"stride": 0}, "stride of a latent: expected at least 1, found 0"),
-        ({"tables": TABLES[0]}, r"1 to 256 rows of 2M \+ 1 counts, M >= 1, found shape \(601,\)"),
+        ({"tables": TABLES[0]}, r"4 to 256 rows, a multiple of 4, of 2M \+ 1 counts, M >= 1, found shape \(601,\)"),
         ({"tables": TABLES[:0]}, r"found shape \(0, 601\)"),
-        ({"tables": np.repeat(TABLES, 65, axis=0)}, r"found shape \(260, 601\)"),
-        ({"tables": TABLES[:, :40]}, r"found shape \(4, 40\)"),
-        ({"tables": np.full((2, 1), 1 << 24, np.uint32)}, r"found shape \(2, 1\)"),
+        ({"tables": np.repeat(TABLES, 17, axis=0)}, r"found shape \(272, 601\)"),
+        ({"tables": TABLES[:15]}, r"found shape \(15, 601\)"),
+        ({"tables": TABLES[:, :40]}, r"found shape \(16, 40\)"),
+        ({"tables": np.full((4, 1), 1 << 24, np.uint32)}, r"found shape \(4, 1\)"),
         ({"tables": TABLES.astype(np.int64)}, "tables of a latent: expected uint32 of shape .* found int64"),
-        ({"tables": TABLES - np.eye(4, 601, 300, dtype=np.uint32)}, "table 0 of a latent: .* found sum 16777215"),
-        ({"tables": TABLES + 20 * np.eye(4, 601, -2, dtype=np.uint32)}, "table 2 of a latent: .* found sum 16777236"),
-        ({"tables": np.array([[1 << 15, (1 << 15) - 1, 1]], np.uint32)}, "table 0 of a latent: .* found sum 65536"),
-        ({"tables": np.array([[1 << 24, 0, 0]], np.uint32)}, "counts of at least 1"),
-        ({"bias": np.zeros((256, 2, 3), np.int32)}, "qualities of a latent: expected at most 255, found 256"),
+        ({"tables": TABLES - np.eye(16, 601, 300, dtype=np.uint32)}, "table 0 of a latent: .* found sum 16777215"),
+        ({"tables": TABLES + 20 * np.eye(16, 601, -2, dtype=np.uint32)}, "table 2 of a latent: .* found sum 16777236"),
+        ({"tables": np.array([[1 << 15, (1 << 15) - 1, 1]] * 4, np.uint32)}, "table 0 of a latent: .* found sum 65536"),
+        ({"tables": np.array([[1 << 24, 0, 0]] * 4, np.uint32)}, "counts of at least 1"),
+        (
+            {"bias": np.zeros((256, 2, 3), np.int32), "prediction": np.zeros((256, 3, 4), np.int8)},
+            "qualities of a latent: expected at most 255, found 256",
+        ),
         ({"groups": (2, 1)}, r"found \(2, 1\) and 1 kernels"),
+        ({"prediction": MODELS[0].prediction[:3]}, r"prediction: expected int8 of shape \(4, 3, 4\), .*\(3, 3, 4\)"),
+        ({"prediction": MODELS[0].prediction.astype(int)}, "prediction: expected int8 .* found int64"),
     ],
 )
 def test_no_latent_model(changed: dict[str, object], fault: str) -> None:
@@ -239,7 +245,7 @@ def test_a_model_is_immutable() -> None:
     tables[0, 0] = 7
     assert np.array_equal(model.tables, TABLES)
     assert (model.channels, model.qualities, model.max_symbol) == (3, 4, 300)
-    for array in (model.tables, model.bias, *model.kernels, MODELS[1].coarse):
+    for array in (model.tables, model.bias, model.prediction, *model.kernels, MODELS[1].coarse):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 0
 
@@ -254,22 +260,61 @@ def test_a_codec_may_have_sixteen_latents() -> None:
     assert [latent.reshape(-1).tolist() for latent in decoded] == [[index] * 3 for index in range(16)]
 
 
-def test_the_stream_is_sorted_by_table() -> None:
-    """One channel of 2 x 2 whose bias gives pass 0 table 1, and pass 1 table 0 or 1 by a neighbour to the left."""
-    kernel = np.zeros((1, 1, 3, 3), np.int8)
-    kernel[0, 0, 1, 0] = 64
-    tables = np.array([[1 << 23, 1 << 22, 1 << 22], [1 << 22, 1 << 23, 1 << 22]], np.uint32)
-    model = LatentModel(
+def model_of_one_channel(
+    kernel: np.ndarray, tables: np.ndarray, bias: tuple[int, int], prediction: tuple[int, ...]
+) -> LatentModel:
+    return LatentModel(
         stride=1,
         groups=(1,),
         tables=tables,
-        bias=np.array([[[64], [0]]], np.int32),
+        bias=np.array([[[bias[0]], [bias[1]]]], np.int32),
         kernels=(kernel,),
         coarse=None,
+        prediction=np.array([[prediction]], np.int8),
     )
+
+
+def test_the_stream_is_sorted_by_table() -> None:
+    """One channel of 2 x 2 whose bias gives pass 0 scale 1, and pass 1 scale 0 or 1 by a neighbour to the left."""
+    kernel = np.zeros((1, 1, 3, 3), np.int8)
+    kernel[0, 0, 1, 0] = 127
+    tables = np.array([[1 << 23, 1 << 22, 1 << 22], [1 << 22, 1 << 23, 1 << 22]] * 4, np.uint32)
+    coder = LatentCoder([model_of_one_channel(kernel, tables, (128, 1), (0, 0, 0, 0))])
     latent = np.array([[[-1, 1], [0, 1]]], np.int32)
-    assert LatentCoder([model]).indices([latent], 1)[0].tolist() == [[[1, 1], [0, 1]]]
-    first, second = map(ans.AnsTable, tables)
+    assert coder.coded([latent], 1)[0].tables.tolist() == [[[1, 1], [0, 1]]]
+    first, second = map(ans.AnsTable, tables[:2])
     groups = [([0, 2], second), ([1], first), ([2], second)]
-    (chunk,) = LatentCoder([model]).encode([latent], 1)
+    (chunk,) = coder.encode([latent], 1)
     assert chunk.payload == ans.encode([(np.array(symbols, np.int32), table) for symbols, table in groups])
+
+
+@pytest.mark.parametrize(
+    ("neighbours", "weights", "symbol", "phase", "residual"),
+    [
+        ((0, 0, 0, 0), (100, 100, 100, 100), -2, 0, -2),
+        ((1, 0, 0, 0), (15, 0, 0, 0), 1, 0, 1),  # 15/128
+        ((1, 0, 0, 0), (16, 0, 0, 0), 1, 1, 1),  # 1/8
+        ((1, 0, 0, 0), (63, 0, 0, 0), 1, 3, 1),  # just below 1/2
+        ((1, 0, 0, 0), (64, 0, 0, 0), 1, 3, 0),  # 1/2 is 1 less 1/2: mirrored, and 1 is what is expected
+        ((0, 1, 0, 0), (0, 64, 0, 0), 2, 3, -1),
+        ((0, 0, 1, 0), (0, 0, -64, 0), -1, 3, 1),  # -1/2 is 0 less 1/2
+        ((0, 0, 0, 3), (0, 0, 0, 64), 3, 3, -1),  # 1.5 is 2 less 1/2
+        ((2, 2, 2, 2), (32, 32, 32, 32), 0, 0, -2),
+        ((4, 4, 4, 4), (127, 127, 127, 127), 4, 1, 0),  # far beyond the largest symbol, 4, which is expected then
+        ((4, 4, 4, 4), (127, 127, 127, 127), -4, 1, -1),  # 8 less than expected is 1 more, of 9 symbols; mirrored
+        ((-4, -4, -4, -4), (64, 64, 64, 64), 1, 0, -4),  # 5 more than expected, -4
+    ],
+)
+def test_the_four_neighbours_predict_a_symbol(
+    neighbours: tuple[int, ...], weights: tuple[int, ...], symbol: int, phase: int, residual: int
+) -> None:
+    """In 4 x 3, at (2, 1): above, to the left, to the right, below."""
+    tables = np.ones((4, 9), np.uint32)
+    tables[:, 4] += 2**24 - 9
+    coder = LatentCoder([model_of_one_channel(np.zeros((1, 1, 3, 3), np.int8), tables, (0, 0), weights)])
+    latent = np.zeros((1, 4, 3), np.int32)
+    latent[0, [1, 2, 2, 3], [1, 0, 2, 1]], latent[0, 2, 1] = neighbours, symbol
+    (coded,) = coder.coded([latent], 1)
+    assert (coded.tables[0, 2, 1], coded.residuals[0, 2, 1]) == (phase, residual)
+    geometry = Geometry(network_size=(4, 3), channels=1, size_divisibility=0)
+    assert np.array_equal(coder.decode(coder.encode([latent], 1), geometry, 1)[0], latent)

@@ -10,7 +10,7 @@ from protocol.latent import LatentCoder, LatentModel
 GEOMETRY = Geometry(network_size=(70, 41), channels=2, size_divisibility=0)
 STRIDES = (32, 16, 4)
 GROUPS = ((3,), (1, 3), (1, 1))
-TABLES = (4, 6, 7)
+SCALES = (4, 6, 7)
 MAX_SYMBOLS = (300, 3, 1)  # the first reaches beyond the largest activity
 QUALITIES = 4
 
@@ -21,13 +21,14 @@ def model(index: int) -> LatentModel:
     return LatentModel(
         stride=STRIDES[index],
         groups=groups,
-        tables=_tables(TABLES[index], MAX_SYMBOLS[index]),
-        bias=_weights(20 + 60 * index, QUALITIES, 2, channels).astype(np.int32),
+        tables=_tables(SCALES[index], MAX_SYMBOLS[index]),
+        bias=_weights(40 + 120 * index, QUALITIES, 2, channels).astype(np.int32),
         kernels=tuple(
-            _weights(11 + group + 10 * index, size, sum(groups[: group + 1]), 3, 3).astype(np.int8)
+            _weights(22 + group + 20 * index, size, sum(groups[: group + 1]), 3, 3).astype(np.int8)
             for group, size in enumerate(groups)
         ),
-        coarse=_weights(13, channels, sum(GROUPS[index - 1])).astype(np.int8) if index else None,
+        coarse=_weights(26, channels, sum(GROUPS[index - 1])).astype(np.int8) if index else None,
+        prediction=_weights(40, QUALITIES, channels, 4).astype(np.int8),
     )
 
 
@@ -39,12 +40,12 @@ def latent(index: int) -> NDArray[np.int32]:
     return np.where((x + 2 * y + channel + x * y) % 4 == 0, symbols, 0).astype(np.int32)
 
 
-def _tables(count: int, bound: int) -> NDArray[np.uint32]:
-    """Rows ever flatter."""
-    row, symbol = np.indices((count, 2 * bound + 1))
-    tables = (1 << 21) // (1 + 9 * abs(symbol - bound) // (row + 1))
-    tables[:, bound] += (1 << 24) - tables.sum(axis=1)
-    return tables.astype(np.uint32)
+def _tables(scales: int, bound: int) -> NDArray[np.uint32]:
+    """Rows ever flatter, in each of four phases; the later the phase, the more positive residuals."""
+    phase, scale, symbol = np.indices((4, scales, 2 * bound + 1))
+    tables = (1 << 21) // (1 + 9 * abs(symbol - bound) // (scale + 1)) + 1000 * phase * (symbol > bound)
+    tables[:, :, bound] += (1 << 24) - tables.sum(axis=2)
+    return tables.reshape(-1, 2 * bound + 1).astype(np.uint32)
 
 
 def _weights(scale: int, *shape: int) -> NDArray[np.int64]:
