@@ -213,7 +213,7 @@ def test_latents_that_would_take_gigabytes() -> None:
 
 def test_a_latent_takes_a_fixed_number_of_bytes_per_element() -> None:
     """The worst honest case: the tables of zeros for every symbol, so that a few bytes stand for whole latents."""
-    tables = np.array([[1, (1 << 24) - 2, 1]], np.uint32)
+    tables = np.array([[1, (1 << 24) - 2, 1]] * 4, np.uint32)
     coder = LatentCoder([replace(learned.model(0), tables=tables)])
     geometry = Geometry(network_size=(1 << 14, 1 << 15), channels=1, size_divisibility=0)
     (shape,) = coder.shapes(geometry)
