@@ -51,17 +51,16 @@ class Prediction:
     """What a pass's symbols are expected to be: nearest whole numbers, and on which side of them."""
 
     whole: Int32
-    mirrored: NDArray[np.bool_]
+    mirrored: Int32
+    """-1 where the expected number is below the whole one, 0 elsewhere."""
 
     def residuals(self, symbols: Int32, bound: int) -> Int32:
         """What is coded in place of symbols, both from -bound to bound."""
-        residuals = _wrapped(symbols - self._whole_within(bound), bound)
-        return np.negative(residuals, out=residuals, where=self.mirrored)
+        return _mirrored(_wrapped(symbols - self._whole_within(bound), bound), self.mirrored)
 
     def symbols(self, residuals: Int32, bound: int) -> Int32:
         """The inverse of :meth:`residuals`."""
-        straight = np.negative(residuals, out=residuals.copy(), where=self.mirrored)
-        return _wrapped(straight + self._whole_within(bound), bound)
+        return _wrapped(_mirrored(residuals, self.mirrored) + self._whole_within(bound), bound)
 
     def _whole_within(self, bound: int) -> Int32:
         return self.whole.clip(-bound, bound)
@@ -242,13 +241,23 @@ def _divided(predicted: Int32) -> tuple[Prediction, Int32]:
     """Predictions in steps of 2**-PREDICTION_SHIFT as the nearest whole numbers, and the phases of what is left."""
     whole = (predicted + _HALF) >> PREDICTION_SHIFT
     left = predicted - whole * _ONE
-    return Prediction(whole, left < 0), np.minimum(np.abs(left) >> _PHASE_SHIFT, PHASES - 1)
+    mirrored = left >> 31
+    return Prediction(whole, mirrored), np.minimum(_mirrored(left, mirrored) >> _PHASE_SHIFT, PHASES - 1)
+
+
+def _mirrored(numbers: Int32, where: Int32) -> Int32:
+    """-x where the mask is -1, x where it is 0: in two's complement, -x is (x ^ -1) + 1."""
+    mirrored: Int32 = (numbers ^ where) - where
+    return mirrored
 
 
 def _wrapped(numbers: Int32, bound: int) -> Int32:
     """Numbers from -2 bound to 2 bound, brought to -bound to bound by adding or taking off 2 bound + 1."""
-    numbers[numbers > bound] -= 2 * bound + 1
-    numbers[numbers < -bound] += 2 * bound + 1
+    # To look first costs less than to select: hardly ever is there any.
+    if numbers.max(initial=0) > bound:
+        numbers[numbers > bound] -= 2 * bound + 1
+    if numbers.min(initial=0) < -bound:
+        numbers[numbers < -bound] += 2 * bound + 1
     return numbers
 
 

@@ -71,7 +71,7 @@ class CodecRecipe(ReconstructionRecipe):
 
     lambda_first: float = 0.15
     """Bits per pixel that one unit of distortion is worth at quality 1."""
-    lambda_ratio: float = 1.9
+    lambda_ratio: float = 2.2
     """From one quality's lambda to the next."""
 
     def trade_off(self, quality: int) -> float:

@@ -30,6 +30,7 @@ from protocol.latent import LatentCoder, LatentModel
 
 from .network import CodecNetwork, Shape
 from .transforms import LATENT_STRIDES
+from .widths import take_common
 
 FOLDER = "learned"
 SHAPE_FILE, ENTROPY_FILE = "codec.json", "entropy.safetensors"
@@ -133,10 +134,11 @@ def read_weights(folder: Path, name: str, modules: dict[str, nn.Module]) -> None
 def read_network(folder: Path, network: CodecNetwork) -> list[str]:
     """Load a published codec into a network, to train it on: transforms, gains and context models.
 
-    The published codec may be of another shape: what the network has in another size, or alone, keeps its own weights.
+    The published codec may be of another shape: what the network has alone, or beyond the published widths
+    (:func:`.widths.take_common`), keeps its own weights.
 
     Returns:
-        The names of the network's parameters that kept them.
+        The names of the network's parameters that kept some.
 
     Raises:
         ModelError: the folder has no codec.
@@ -144,11 +146,9 @@ def read_network(folder: Path, network: CodecNetwork) -> list[str]:
     read_shape(folder)  # for its error: a folder without a codec
     kept = []
     for name, modules in _parts(network).items():
-        module, published = nn.ModuleDict(modules), _read(load_file, folder / FOLDER / name)
-        own = module.state_dict()
-        fitting = {key: value for key, value in published.items() if key in own and value.shape == own[key].shape}
-        module.load_state_dict(fitting, strict=False)
-        kept += sorted(set(own) - set(fitting))
+        published = _read(load_file, folder / FOLDER / name)
+        own = nn.ModuleDict(modules).state_dict()
+        kept += sorted(key for key in own if key not in published or not take_common(own[key], published[key]))
     arrays = _read(load_arrays, folder / FOLDER / ENTROPY_FILE)
     for place, prior in enumerate(network.priors):
         kept += [

@@ -23,7 +23,7 @@ class Shape:
     """Hidden channels of the analysis at strides 8, 16 and 32."""
     synthesis: tuple[int, int, int, int] = (192, 160, 96, 64)
     """Hidden channels of the synthesis at strides 32, 16, 8 and 4."""
-    groups: tuple[tuple[int, ...], ...] = ((16, 48), (16, 48), (8, 32))
+    groups: tuple[tuple[int, ...], ...] = ((16, 80), (16, 80), (8, 24))
     """Channel groups of y0, y1 and y2, in coding order."""
     qualities: int = 8
 

@@ -20,6 +20,8 @@ from torch import Tensor, nn
 
 from protocol.context import ACTIVITY_MAX, PHASES, PREDICTION_SHIFT, SCALE_SHIFT
 
+from .widths import take_common
+
 SCALES = 32
 """Of each latent's tables."""
 _SMALLEST_SCALE, _LARGEST_SCALE = 0.05, 40.0
@@ -122,19 +124,20 @@ class ContextPrior(nn.Module):
         """Start from a published context model: what :meth:`integers` gave, ``kernels`` as ``kernel0`` and so on.
 
         Returns:
-            The names of what stays as it is, because nothing of its size was published.
+            The names of what stays as it is, or a part of which does, because nothing of its size was published.
         """
         own = {"bias": self.bias, "prediction": self.prediction}
         own |= {f"kernel{place}": kernel for place, kernel in enumerate(self.kernels)}
         if self.coarse is not None:
             own["coarse"] = self.coarse
-        fitting = {name for name, weights in own.items() if name in arrays and arrays[name].shape == weights.shape}
+        kept = []
         with torch.no_grad():
-            for name in fitting:
+            for name, weights in own.items():
                 shift = PREDICTION_SHIFT if name == "prediction" else SCALE_SHIFT
-                weights = torch.from_numpy(arrays[name]) / (1 << shift)
-                own[name].copy_((weights - 0.5) / _BIAS_UNIT if name == "bias" else weights)
-        return sorted(set(own) - fitting)
+                published = torch.from_numpy(arrays.get(name, np.empty(0))) / (1 << shift)
+                if not take_common(weights, (published - 0.5) / _BIAS_UNIT if name == "bias" else published):
+                    kept.append(name)
+        return sorted(kept)
 
 
 def table_probabilities(bound: int) -> NDArray[np.float64]:

@@ -27,6 +27,7 @@ from reconstruct.codec import LEVELS, build_codec, codec_names, codec_of
 from reconstruct.learned.files import read_coder, read_network, read_shape
 from reconstruct.learned.network import CodecNetwork
 from reconstruct.learned.transforms import KEY_LEVELS
+from reconstruct.learned.widths import take_common
 from tests.reconstruct.packets import send
 
 QUALITY_2 = "learned:quality=2"
@@ -192,3 +193,31 @@ def test_a_codec_of_another_shape_gives_what_fits(learned_model: DetectorModel) 
     own = wider.state_dict()
     for name, weights in same.state_dict().items():
         assert torch.equal(own[name], weights) == (name not in kept), name
+
+
+@pytest.mark.parametrize("groups", [((2, 6), (2, 4), (1, 3)), ((2, 2), (2, 3), (1, 2))])
+def test_a_codec_of_other_latents_gives_the_first_channels(
+    learned_model: DetectorModel, groups: tuple[tuple[int, ...], ...]
+) -> None:
+    assert learned_model.folder is not None
+    published = read_shape(learned_model.folder)
+    same, other = CodecNetwork(published), CodecNetwork(replace(published, groups=groups))
+    read_network(learned_model.folder, same)
+    before = {name: weights.clone() for name, weights in other.state_dict().items()}
+    read_network(learned_model.folder, other)
+    given = same.state_dict()
+    for name, weights in other.state_dict().items():
+        common = tuple(slice(min(sides)) for sides in zip(weights.shape, given[name].shape, strict=True))
+        assert torch.equal(weights[common], given[name][common]), name
+        beyond = torch.ones_like(weights, dtype=torch.bool)
+        beyond[common] = False
+        assert torch.equal(weights[beyond], before[name][beyond]), name
+
+
+def test_kernels_of_another_size_have_nothing_in_common() -> None:
+    own = torch.zeros(4, 4, 3, 3)
+    assert not take_common(own, torch.ones(4, 4, 1, 1))
+    assert not take_common(own, torch.ones(4, 4))
+    assert not own.any()
+    assert take_common(own, torch.ones(5, 4, 3, 3, dtype=torch.float16))
+    assert own.all()
