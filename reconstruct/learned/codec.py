@@ -129,6 +129,7 @@ def _edge_part(folder: Path, fingerprint: bytes) -> tuple[Analysis, Gains]:
     shape = _shape(folder, fingerprint)
     analysis, gains = Analysis(shape.key_channels, shape.analysis, shape.latents), Gains(shape.latents, shape.qualities)
     read_weights(folder, ANALYSIS_FILE, {"analysis": analysis, "gain": gains.log_gain})
+    analysis.fold()
     return _ready(analysis), gains
 
 

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -59,6 +60,23 @@ class Analysis(nn.Module):
             nn.Conv2d(channels[level], size, 1) for level, size in zip(LATERALS, latents, strict=True)
         )
         self.linear_res2 = nn.Conv2d(channels["res2"], latents[2], 2, stride=2, bias=False)
+
+    def fold(self) -> None:
+        """Make the standardizing of inner3 … inner5 a part of the convolution after it: the same numbers, sooner.
+
+        That of res2 stays, because the borders of its convolution are zeros of standardized values.
+        """
+        for level, convolution in (
+            ("inner3", self.from_inner3),
+            ("inner4", self.from_inner4),
+            ("inner5", self.from_inner5),
+        ):
+            layer = self.standardize[level]
+            assert isinstance(layer, Standardize)
+            with torch.no_grad():
+                convolution.weight.div_(layer.std)
+                convolution.bias.sub_((convolution.weight * layer.mean).sum((1, 2, 3)))
+            self.standardize[level] = nn.Identity()
 
     def forward(self, features: Mapping[str, Tensor]) -> list[Tensor]:
         """Key levels (N, C, h, w) to y0, y1 and y2, before gain and rounding."""
