@@ -130,14 +130,13 @@ class ContextPrior(nn.Module):
         own |= {f"kernel{place}": kernel for place, kernel in enumerate(self.kernels)}
         if self.coarse is not None:
             own["coarse"] = self.coarse
-        kept = []
+        published = {}
+        for name in own.keys() & arrays.keys():
+            shift = PREDICTION_SHIFT if name == "prediction" else SCALE_SHIFT
+            weights = torch.from_numpy(arrays[name]) / (1 << shift)
+            published[name] = (weights - 0.5) / _BIAS_UNIT if name == "bias" else weights
         with torch.no_grad():
-            for name, weights in own.items():
-                shift = PREDICTION_SHIFT if name == "prediction" else SCALE_SHIFT
-                published = torch.from_numpy(arrays.get(name, np.empty(0))) / (1 << shift)
-                if not take_common(weights, (published - 0.5) / _BIAS_UNIT if name == "bias" else published):
-                    kept.append(name)
-        return sorted(kept)
+            return sorted(name for name in own if name not in published or not take_common(own[name], published[name]))
 
 
 def table_probabilities(bound: int) -> NDArray[np.float64]:
