@@ -9,10 +9,10 @@ RUN := .venv/bin
 .PHONY: demo test lint format types proto clean
 
 demo: .venv/.synced
-	$(RUN)/python -m benchmarks.demo
+	$(RUN)/python -m keyfpn.benchmarks.demo
 
 test: .venv/.synced lint types
-	$(RUN)/pytest --cov=protocol --cov-fail-under=100
+	$(RUN)/pytest --cov=keyfpn.protocol --cov-fail-under=100
 
 lint: .venv/.synced
 	$(RUN)/ruff check .

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, features
 
-from detector.pictures import read_picture
+from keyfpn.detector.pictures import read_picture
 
 from .errors import BenchmarkError
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from detector import BUNDLED
+from keyfpn.detector import BUNDLED
 
 from .levels.cli import LEVELS_HELP, TakesSeveralFactors, levels
 from .options import (
@@ -114,8 +114,8 @@ def split(
 ) -> None:
     """Run the split benchmark."""
     with user_errors():
-        from detector.model import open_detector
-        from detector.pictures import find_pictures
+        from keyfpn.detector.model import open_detector
+        from keyfpn.detector.pictures import find_pictures
 
         from .codec_times import time_codecs
         from .split import compare_with_unsplit, time_edge

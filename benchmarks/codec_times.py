@@ -11,12 +11,12 @@ from statistics import median
 from detectron2.modeling import GeneralizedRCNN
 from torch import Tensor
 
-from detector.model import DetectorModel
-from detector.pictures import Preprocessor, read_picture
-from detector.split import EdgeHalf, ServerHalf
-from protocol.chunk import LATENT_LEVELS
-from reconstruct.codec import FeatureCodec, build_codec, codec_names
-from reconstruct.learned.files import read_coder, read_shape
+from keyfpn.detector.model import DetectorModel
+from keyfpn.detector.pictures import Preprocessor, read_picture
+from keyfpn.detector.split import EdgeHalf, ServerHalf
+from keyfpn.protocol.chunk import LATENT_LEVELS
+from keyfpn.reconstruct.codec import FeatureCodec, build_codec, codec_names
+from keyfpn.reconstruct.learned.files import read_coder, read_shape
 
 from .split import timed, whole_backbone
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from detector.model import DetectorModel
-from detector.split import Precision
+from keyfpn.detector.model import DetectorModel
+from keyfpn.detector.split import Precision
 
 from .bootstrap import CONFIDENCE, RESAMPLES, SEED
 from .evaluation import AGREEMENT_SCORE, Figures

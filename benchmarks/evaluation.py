@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from detector.coco import CocoData, Metrics, as_ground_truth, match, summarize
+from keyfpn.detector.coco import CocoData, Metrics, as_ground_truth, match, summarize
 
 from .bootstrap import AREAS, confidence_interval, draw_weights, weighted_ap
 from .store import Measurement, Store

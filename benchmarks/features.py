@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-from detector.files import whole_file
-from detector.split import Precision
-from protocol.geometry import Geometry
+from keyfpn.detector.files import whole_file
+from keyfpn.detector.split import Precision
+from keyfpn.protocol.geometry import Geometry
 
 from .errors import BenchmarkError
 

@@ -10,16 +10,16 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
-from detector.coco import Picture
-from detector.detections import Detections
-from detector.model import DetectorModel, open_detector
-from detector.pictures import Preprocessor, picture_size, read_picture
-from detector.split import EdgeHalf, Precision, ServerHalf
-from protocol.geometry import Geometry
-from protocol.limits import Limits
-from protocol.packet import Packet
-from reconstruct.codec import LEVELS, FeatureCodec, build_codec, codec_of
-from reconstruct.settings import CodecSettings
+from keyfpn.detector.coco import Picture
+from keyfpn.detector.detections import Detections
+from keyfpn.detector.model import DetectorModel, open_detector
+from keyfpn.detector.pictures import Preprocessor, picture_size, read_picture
+from keyfpn.detector.split import EdgeHalf, Precision, ServerHalf
+from keyfpn.protocol.geometry import Geometry
+from keyfpn.protocol.limits import Limits
+from keyfpn.protocol.packet import Packet
+from keyfpn.reconstruct.codec import LEVELS, FeatureCodec, build_codec, codec_of
+from keyfpn.reconstruct.settings import CodecSettings
 
 from .anchors import Anchor, receive
 from .features import FeatureCache

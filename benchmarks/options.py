@@ -77,7 +77,7 @@ def console() -> Console:
 
 def write_files(out: Path, contents: Mapping[str, bytes]) -> None:
     """Write name to content into a folder, each file whole or not at all."""
-    from detector.files import whole_file
+    from keyfpn.detector.files import whole_file
 
     out.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():
@@ -88,8 +88,8 @@ def write_files(out: Path, contents: Mapping[str, bytes]) -> None:
 @contextmanager
 def user_errors() -> Iterator[None]:
     """Turn what a user can mend into one line and exit code 2."""
-    from detector.errors import ModelError, PictureError
-    from protocol.errors import ConfigurationError, ProtocolError
+    from keyfpn.detector.errors import ModelError, PictureError
+    from keyfpn.protocol.errors import ConfigurationError, ProtocolError
 
     from .errors import BenchmarkError
 

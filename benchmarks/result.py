@@ -10,8 +10,8 @@ from math import isnan
 from types import MappingProxyType
 from typing import Any
 
-from detector.model import DetectorModel
-from detector.split import Precision
+from keyfpn.detector.model import DetectorModel
+from keyfpn.detector.split import Precision
 
 from .anchors import SIZES
 from .conditions import conditions

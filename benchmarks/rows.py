@@ -9,11 +9,11 @@ from typing import Literal, Protocol
 
 from torch import Tensor
 
-from detector.coco import Picture
-from detector.model import DetectorModel
-from protocol.geometry import Geometry
-from reconstruct.codec import build_codec, codec_names, identity
-from reconstruct.settings import CodecSettings
+from keyfpn.detector.coco import Picture
+from keyfpn.detector.model import DetectorModel
+from keyfpn.protocol.geometry import Geometry
+from keyfpn.reconstruct.codec import build_codec, codec_names, identity
+from keyfpn.reconstruct.settings import CodecSettings
 
 from .anchors import Anchor, default_anchors
 

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from detector.coco import CocoData, Picture
-from detector.model import DetectorModel, open_detector
-from detector.split import Precision
-from protocol.geometry import Geometry
+from keyfpn.detector.coco import CocoData, Picture
+from keyfpn.detector.model import DetectorModel, open_detector
+from keyfpn.detector.split import Precision
+from keyfpn.protocol.geometry import Geometry
 
 from . import evaluation, measure
 from .anchors import Anchor

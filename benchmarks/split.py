@@ -14,14 +14,14 @@ import torch
 from detectron2.modeling import GeneralizedRCNN
 from torch import Tensor
 
-from detector.detections import Detections
-from detector.model import DetectorModel
-from detector.pictures import Preprocessor, read_picture
-from detector.split import EdgeHalf
-from edge.encoder import EdgeEncoder
-from edge.sources import Frame
-from reconstruct.codec import LEVELS, build_codec
-from server.pipeline import DetectionPipeline
+from keyfpn.detector.detections import Detections
+from keyfpn.detector.model import DetectorModel
+from keyfpn.detector.pictures import Preprocessor, read_picture
+from keyfpn.detector.split import EdgeHalf
+from keyfpn.edge.encoder import EdgeEncoder
+from keyfpn.edge.sources import Frame
+from keyfpn.reconstruct.codec import LEVELS, build_codec
+from keyfpn.server.pipeline import DetectionPipeline
 
 Result = TypeVar("Result")
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from detector.model import DetectorModel
+from keyfpn.detector.model import DetectorModel
 
 from .codec_times import CodecTime
 from .split import Difference, EdgeTime

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from detector.coco import Picture
-from detector.detections import Detections
-from detector.model import CONFIG_FILE, WEIGHTS_FILE, DetectorModel
-from detector.split import Precision
+from keyfpn.detector.coco import Picture
+from keyfpn.detector.detections import Detections
+from keyfpn.detector.model import CONFIG_FILE, WEIGHTS_FILE, DetectorModel
+from keyfpn.detector.split import Precision
 
 from .errors import BenchmarkError
 

@@ -12,7 +12,7 @@ from detectron2.config import CfgNode
 from detectron2.modeling import GeneralizedRCNN, build_model
 from detectron2.modeling.backbone.fpn import LastLevelMaxPool
 
-from protocol.geometry import Geometry
+from keyfpn.protocol.geometry import Geometry
 
 from . import BUNDLED, backbone  # noqa: F401  (registers the bundled backbone with detectron2)
 from .classes import FILE as CLASSES_FILE

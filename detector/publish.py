@@ -30,7 +30,7 @@ def write_detector(folder: Path, config: str, state: Mapping[str, Tensor], class
 
     Args:
         folder: made where it does not exist.
-        config: from :func:`~detector.config.portable_config`.
+        config: from :func:`~keyfpn.detector.config.portable_config`.
         state: the network's state dict, in the precision to be kept.
         classes: of the network's outputs.
     """

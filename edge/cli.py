@@ -9,10 +9,10 @@ from typing import Annotated, Literal, NoReturn
 
 import typer
 
-from detector import BUNDLED
-from protocol.errors import ProtocolError
-from protocol.limits import DEFAULT_LIMITS
-from protocol.packet import Packet
+from keyfpn.detector import BUNDLED
+from keyfpn.protocol.errors import ProtocolError
+from keyfpn.protocol.limits import DEFAULT_LIMITS
+from keyfpn.protocol.packet import Packet
 
 from .exits import FAILED, USAGE, Failures, exit_codes, fail, print_error
 
@@ -78,7 +78,7 @@ def encode(
     """
     failures = Failures()
     with exit_codes():
-        from detector.model import open_detector
+        from keyfpn.detector.model import open_detector
 
         from . import run
 
@@ -121,7 +121,7 @@ def send(
     """
     failures = Failures()
     with exit_codes():
-        from detector.model import open_detector
+        from keyfpn.detector.model import open_detector
 
         from . import run
 
@@ -162,7 +162,7 @@ def inspect(
             with packet.open("rb") as file:
                 data = file.read(DEFAULT_LIMITS.max_packet_bytes + 1)
             parsed = Packet.parse(data)
-            from detector.model import open_detector
+            from keyfpn.detector.model import open_detector
 
             from . import run
 

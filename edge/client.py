@@ -15,13 +15,13 @@ from types import TracebackType
 import grpc
 from typing_extensions import Self
 
-from detector.model import DetectorModel
-from protocol import keyfpn_pb2 as wire
-from protocol.errors import ConfigurationError
-from protocol.keyfpn_pb2_grpc import DetectionStub
-from protocol.limits import DEFAULT_LIMITS
-from protocol.packet import VERSION
-from reconstruct.codec import FeatureCodec
+from keyfpn.detector.model import DetectorModel
+from keyfpn.protocol import keyfpn_pb2 as wire
+from keyfpn.protocol.errors import ConfigurationError
+from keyfpn.protocol.keyfpn_pb2_grpc import DetectionStub
+from keyfpn.protocol.limits import DEFAULT_LIMITS
+from keyfpn.protocol.packet import VERSION
+from keyfpn.reconstruct.codec import FeatureCodec
 
 from .encoder import EncodedFrame
 from .errors import ServerError

@@ -13,7 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from reconstruct.codec import FeatureCodec
+from keyfpn.reconstruct.codec import FeatureCodec
 
 from .in_flight import Answer
 from .inspection import Inspection

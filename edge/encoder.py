@@ -10,13 +10,13 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from detector.model import DetectorModel
-from detector.pictures import Preprocessor
-from detector.split import EdgeHalf, Precision
-from protocol.errors import ProtocolError
-from protocol.limits import DEFAULT_LIMITS, Limits
-from protocol.packet import Packet
-from reconstruct.codec import FeatureCodec
+from keyfpn.detector.model import DetectorModel
+from keyfpn.detector.pictures import Preprocessor
+from keyfpn.detector.split import EdgeHalf, Precision
+from keyfpn.protocol.errors import ProtocolError
+from keyfpn.protocol.limits import DEFAULT_LIMITS, Limits
+from keyfpn.protocol.packet import Packet
+from keyfpn.reconstruct.codec import FeatureCodec
 
 from .memory import release_freed_memory
 from .sources import Frame, Report

@@ -8,8 +8,8 @@ from typing import NoReturn
 
 import typer
 
-from detector.errors import ModelError
-from protocol.errors import ConfigurationError
+from keyfpn.detector.errors import ModelError
+from keyfpn.protocol.errors import ConfigurationError
 
 from .errors import ServerError
 

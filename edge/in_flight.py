@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from detector.detections import Detections
-from protocol import keyfpn_pb2 as wire
+from keyfpn.detector.detections import Detections
+from keyfpn.protocol import keyfpn_pb2 as wire
 
 from .encoder import EncodedFrame
 

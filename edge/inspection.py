@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from detector.model import DetectorModel
-from protocol.chunk import Chunk, Float, Quantization, Uniform
-from protocol.geometry import Geometry
-from protocol.packet import Packet
-from reconstruct.codec import codec_of
+from keyfpn.detector.model import DetectorModel
+from keyfpn.protocol.chunk import Chunk, Float, Quantization, Uniform
+from keyfpn.protocol.geometry import Geometry
+from keyfpn.protocol.packet import Packet
+from keyfpn.reconstruct.codec import codec_of
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ def release_freed_memory() -> None:
 
     glibc keeps them for later, and the activations of pictures of ever other sizes fragment what it keeps: 60 COCO
     pictures took the bundled detector's edge to 1.08 GB, and with this to 0.96 GB, both with torch's compiler
-    imported, which ``detector.lean`` keeps out by now. A frame after a release is slower, since its memory is new.
-    Elsewhere than on Linux with glibc this does nothing.
+    imported, which ``keyfpn.detector.lean`` keeps out by now. A frame after a release is slower, since its memory is
+    new. Elsewhere than on Linux with glibc this does nothing.
     """
     if sys.platform != "linux" or _resident_bytes() <= RESIDENT_TARGET:
         return

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from reconstruct.codec import FeatureCodec
+from keyfpn.reconstruct.codec import FeatureCodec
 
 from .encoder import EncodedFrame
 from .in_flight import Answer

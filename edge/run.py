@@ -7,11 +7,11 @@ from pathlib import Path
 
 import typer
 
-from detector.model import DetectorModel
-from detector.split import Precision
-from protocol.errors import ConfigurationError
-from protocol.packet import Packet
-from reconstruct.codec import build_codec, default_codec
+from keyfpn.detector.model import DetectorModel
+from keyfpn.detector.split import Precision
+from keyfpn.protocol.errors import ConfigurationError
+from keyfpn.protocol.packet import Packet
+from keyfpn.reconstruct.codec import build_codec, default_codec
 
 from .client import DetectionClient
 from .display import (

@@ -16,7 +16,7 @@ import constriction
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from protocol.errors import CorruptPayload
+from keyfpn.protocol.errors import CorruptPayload
 
 PRECISION_BITS = 24
 SHORT_TABLE_BITS = 16

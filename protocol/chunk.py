@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from protocol import entropy
-from protocol.entropy import CODER_IDS
-from protocol.errors import ConfigurationError, InvalidField, LimitExceeded
-from protocol.geometry import PYRAMID_LEVELS
-from protocol.limits import DEFAULT_LIMITS, Limits
-from protocol.quantization import MAX_BITS, MIN_BITS, Ranges, check_bits, dequantize, quantize
-from protocol.wire import Reader, write_varint
+from keyfpn.protocol import entropy
+from keyfpn.protocol.entropy import CODER_IDS
+from keyfpn.protocol.errors import ConfigurationError, InvalidField, LimitExceeded
+from keyfpn.protocol.geometry import PYRAMID_LEVELS
+from keyfpn.protocol.limits import DEFAULT_LIMITS, Limits
+from keyfpn.protocol.quantization import MAX_BITS, MIN_BITS, Ranges, check_bits, dequantize, quantize
+from keyfpn.protocol.wire import Reader, write_varint
 
 LATENT_LEVELS = tuple(f"y{index}" for index in range(16))
 LEVEL_IDS = {level: int(level[1:]) for level in PYRAMID_LEVELS} | {

@@ -12,9 +12,9 @@ import numpy as np
 import zstandard
 from numpy.typing import NDArray
 
-from protocol import ans
-from protocol.errors import CorruptPayload
-from protocol.wire import Reader, write_varint
+from keyfpn.protocol import ans
+from keyfpn.protocol.errors import CorruptPayload
+from keyfpn.protocol.wire import Reader, write_varint
 
 CODER_IDS = {"store": 0, "zstd": 1, "ans": 2}
 _ZSTD_LEVEL = 3

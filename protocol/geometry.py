@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from protocol.errors import InvalidField
+from keyfpn.protocol.errors import InvalidField
 
 PYRAMID_LEVELS = ("p2", "p3", "p4", "p5", "p6", "p7")
 _FLOAT32_BYTES = 4

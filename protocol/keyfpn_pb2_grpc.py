@@ -3,7 +3,7 @@
 import grpc
 import warnings
 
-from protocol import keyfpn_pb2 as protocol_dot_keyfpn__pb2
+from keyfpn.protocol import keyfpn_pb2 as keyfpn_dot_protocol_dot_keyfpn__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -18,7 +18,7 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in protocol/keyfpn_pb2_grpc.py depends on'
+        + ' but the generated code in keyfpn/protocol/keyfpn_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
@@ -37,13 +37,13 @@ class DetectionStub:
         """
         self.Describe = channel.unary_unary(
                 '/keyfpn.v1.Detection/Describe',
-                request_serializer=protocol_dot_keyfpn__pb2.DescribeRequest.SerializeToString,
-                response_deserializer=protocol_dot_keyfpn__pb2.ServerDescription.FromString,
+                request_serializer=keyfpn_dot_protocol_dot_keyfpn__pb2.DescribeRequest.SerializeToString,
+                response_deserializer=keyfpn_dot_protocol_dot_keyfpn__pb2.ServerDescription.FromString,
                 _registered_method=True)
         self.Detect = channel.stream_stream(
                 '/keyfpn.v1.Detection/Detect',
-                request_serializer=protocol_dot_keyfpn__pb2.Frame.SerializeToString,
-                response_deserializer=protocol_dot_keyfpn__pb2.FrameResult.FromString,
+                request_serializer=keyfpn_dot_protocol_dot_keyfpn__pb2.Frame.SerializeToString,
+                response_deserializer=keyfpn_dot_protocol_dot_keyfpn__pb2.FrameResult.FromString,
                 _registered_method=True)
 
 
@@ -72,13 +72,13 @@ def add_DetectionServicer_to_server(servicer, server):
     rpc_method_handlers = {
             'Describe': grpc.unary_unary_rpc_method_handler(
                     servicer.Describe,
-                    request_deserializer=protocol_dot_keyfpn__pb2.DescribeRequest.FromString,
-                    response_serializer=protocol_dot_keyfpn__pb2.ServerDescription.SerializeToString,
+                    request_deserializer=keyfpn_dot_protocol_dot_keyfpn__pb2.DescribeRequest.FromString,
+                    response_serializer=keyfpn_dot_protocol_dot_keyfpn__pb2.ServerDescription.SerializeToString,
             ),
             'Detect': grpc.stream_stream_rpc_method_handler(
                     servicer.Detect,
-                    request_deserializer=protocol_dot_keyfpn__pb2.Frame.FromString,
-                    response_serializer=protocol_dot_keyfpn__pb2.FrameResult.SerializeToString,
+                    request_deserializer=keyfpn_dot_protocol_dot_keyfpn__pb2.Frame.FromString,
+                    response_serializer=keyfpn_dot_protocol_dot_keyfpn__pb2.FrameResult.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -107,8 +107,8 @@ class Detection:
             request,
             target,
             '/keyfpn.v1.Detection/Describe',
-            protocol_dot_keyfpn__pb2.DescribeRequest.SerializeToString,
-            protocol_dot_keyfpn__pb2.ServerDescription.FromString,
+            keyfpn_dot_protocol_dot_keyfpn__pb2.DescribeRequest.SerializeToString,
+            keyfpn_dot_protocol_dot_keyfpn__pb2.ServerDescription.FromString,
             options,
             channel_credentials,
             insecure,
@@ -134,8 +134,8 @@ class Detection:
             request_iterator,
             target,
             '/keyfpn.v1.Detection/Detect',
-            protocol_dot_keyfpn__pb2.Frame.SerializeToString,
-            protocol_dot_keyfpn__pb2.FrameResult.FromString,
+            keyfpn_dot_protocol_dot_keyfpn__pb2.Frame.SerializeToString,
+            keyfpn_dot_protocol_dot_keyfpn__pb2.FrameResult.FromString,
             options,
             channel_credentials,
             insecure,

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
-from protocol.keyfpn_pb2 import DescribeRequest, Frame
+from keyfpn.protocol.keyfpn_pb2 import DescribeRequest, Frame
 
 class DetectionStub:
     Describe: Callable[..., Any]

@@ -2,8 +2,8 @@
 
     latents ──► passes of the context model ──► groups by table ──► one ANS stream per latent ──► chunks y0, y1, ...
 
-The model is integers only, tables and context alike (`protocol.context`), so both ends decode the same symbols whatever
-machine they are. `docs/wire-format.md` specifies it.
+The model is integers only, tables and context alike (`keyfpn.protocol.context`), so both ends decode the same symbols
+whatever machine they are. `docs/wire-format.md` specifies it.
 """
 
 import math
@@ -15,12 +15,12 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from protocol import ans
-from protocol.chunk import LATENT_LEVELS, Chunk, Latent
-from protocol.context import MAX_TABLES, PHASES, Context, Int32, Pass, check_array
-from protocol.errors import InvalidField, LimitExceeded
-from protocol.geometry import Geometry
-from protocol.limits import DEFAULT_LIMITS, Limits
+from keyfpn.protocol import ans
+from keyfpn.protocol.chunk import LATENT_LEVELS, Chunk, Latent
+from keyfpn.protocol.context import MAX_TABLES, PHASES, Context, Int32, Pass, check_array
+from keyfpn.protocol.errors import InvalidField, LimitExceeded
+from keyfpn.protocol.geometry import Geometry
+from keyfpn.protocol.limits import DEFAULT_LIMITS, Limits
 
 _TABLE_TOTAL = 1 << ans.PRECISION_BITS
 _MAX_QUALITIES = 255  # the packet's quality is a byte
@@ -42,9 +42,9 @@ class LatentModel:
         tables: (4 K, 2M + 1) uint32, 1 <= K <= 64, M >= 1: counts of the residuals -M to M, each at least 1; each row
             sums to 2**24. The K scales of the first phase are first.
         bias: (Q, 2, C) int32, 1 <= Q <= 255: quality 1 to Q, first and second pass, channel.
-        kernels: per group g, int8 (c_g, c_0 + ... + c_g, 3, 3), see `protocol.context.Context`.
+        kernels: per group g, int8 (c_g, c_0 + ... + c_g, 3, 3), see `keyfpn.protocol.context.Context`.
         coarse: int8 (C, C of the coarser latent); None for the coarsest latent.
-        prediction: (Q, C, 4) int8, see `protocol.context.Context`.
+        prediction: (Q, C, 4) int8, see `keyfpn.protocol.context.Context`.
         context: the context model of these arrays.
         ans_tables: the tables as the entropy coder takes them.
 

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import google_crc32c
 
-from protocol.chunk import LEVEL_IDS, Chunk
-from protocol.errors import (
+from keyfpn.protocol.chunk import LEVEL_IDS, Chunk
+from keyfpn.protocol.errors import (
     BadMagic,
     ChecksumMismatch,
     FingerprintMismatch,
@@ -22,8 +22,8 @@ from protocol.errors import (
     Truncated,
     UnsupportedVersion,
 )
-from protocol.limits import DEFAULT_LIMITS, Limits
-from protocol.wire import Reader, write_varint
+from keyfpn.protocol.limits import DEFAULT_LIMITS, Limits
+from keyfpn.protocol.wire import Reader, write_varint
 
 MAGIC = b"KFPN"
 VERSION = 1

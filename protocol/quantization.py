@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from protocol.errors import ConfigurationError, InvalidField
+from keyfpn.protocol.errors import ConfigurationError, InvalidField
 
 MIN_BITS, MAX_BITS = 2, 8
 # Far above the features of any network, and low enough for sums of squared errors to stay finite in float32.

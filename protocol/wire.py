@@ -1,6 +1,6 @@
 """Little-endian integers and varints: the letters that packets and payloads are written in."""
 
-from protocol.errors import InvalidField, Truncated
+from keyfpn.protocol.errors import InvalidField, Truncated
 
 MAX_VARINT_BYTES = 5
 MAX_VARINT = (1 << 7 * MAX_VARINT_BYTES) - 1

@@ -11,12 +11,12 @@ from typing import ClassVar
 from torch import Tensor
 from typing_extensions import Self
 
-from detector.model import DetectorModel
-from protocol.chunk import Chunk
-from protocol.errors import ConfigurationError, InvalidField
-from protocol.geometry import Geometry
-from protocol.limits import DEFAULT_LIMITS, Limits
-from protocol.packet import Packet
+from keyfpn.detector.model import DetectorModel
+from keyfpn.protocol.chunk import Chunk
+from keyfpn.protocol.errors import ConfigurationError, InvalidField
+from keyfpn.protocol.geometry import Geometry
+from keyfpn.protocol.limits import DEFAULT_LIMITS, Limits
+from keyfpn.protocol.packet import Packet
 
 from .settings import CodecSettings
 

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from protocol.quantization import MAX_BITS, MIN_BITS, fit_ranges
+from keyfpn.protocol.quantization import MAX_BITS, MIN_BITS, fit_ranges
 
 from .codec import LEVELS
 from .interpolate import scale

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch.nn.functional as F
 from torch import Tensor
 
-from protocol.geometry import Geometry
+from keyfpn.protocol.geometry import Geometry
 
 from .codec import LEVELS, register
 from .levels import LevelCodec, last_level_max_pool

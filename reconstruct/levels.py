@@ -10,14 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor
 from typing_extensions import Self
 
-from detector.model import DetectorModel
-from protocol.chunk import Chunk, Float, Quantization, Uniform, check_coding, decode_level, encode_level
-from protocol.entropy import CODER_IDS
-from protocol.errors import ConfigurationError, InvalidField
-from protocol.geometry import Geometry
-from protocol.limits import DEFAULT_LIMITS, Limits
-from protocol.packet import Packet
-from protocol.quantization import MAX_BITS, MIN_BITS, Ranges, fit_ranges
+from keyfpn.detector.model import DetectorModel
+from keyfpn.protocol.chunk import Chunk, Float, Quantization, Uniform, check_coding, decode_level, encode_level
+from keyfpn.protocol.entropy import CODER_IDS
+from keyfpn.protocol.errors import ConfigurationError, InvalidField
+from keyfpn.protocol.geometry import Geometry
+from keyfpn.protocol.limits import DEFAULT_LIMITS, Limits
+from keyfpn.protocol.packet import Packet
+from keyfpn.protocol.quantization import MAX_BITS, MIN_BITS, Ranges, fit_ranges
 
 from .codec import LEVELS, FeatureCodec
 from .parameters import MIXES_FILE, RANGES_FILE, Parameters
@@ -51,7 +51,7 @@ class LevelCodec(FeatureCodec):
         coder: str = "store",
         ranges: str = "picture",
     ) -> None:
-        """Use :func:`~reconstruct.codec.build_codec` or :func:`~reconstruct.codec.codec_of`."""
+        """Use :func:`~keyfpn.reconstruct.codec.build_codec` or :func:`~keyfpn.reconstruct.codec.codec_of`."""
         self.key_levels = tuple(level for level in LEVELS if level in key_levels)
         self.parameters = parameters
         self.precision, self.coder, self.ranges = precision, coder, ranges

@@ -15,12 +15,12 @@ from safetensors.torch import load_file, save
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from detector.errors import ModelError
-from detector.files import whole_file
-from detector.model import DetectorModel
-from protocol.errors import ConfigurationError, InvalidField
-from protocol.geometry import Geometry
-from protocol.packet import Packet
+from keyfpn.detector.errors import ModelError
+from keyfpn.detector.files import whole_file
+from keyfpn.detector.model import DetectorModel
+from keyfpn.protocol.errors import ConfigurationError, InvalidField
+from keyfpn.protocol.geometry import Geometry
+from keyfpn.protocol.packet import Packet
 
 from .codec import register
 from .layers import REBUILT, ResidualBlock, Standardize, TopDown

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import load_file, save
 
-from detector.errors import ModelError
-from detector.files import whole_file
-from detector.model import DetectorModel
-from protocol.quantization import Ranges
+from keyfpn.detector.errors import ModelError
+from keyfpn.detector.files import whole_file
+from keyfpn.detector.model import DetectorModel
+from keyfpn.protocol.quantization import Ranges
 
 RANGES_FILE, MIXES_FILE = "ranges.safetensors", "mixes.json"
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
-from protocol.geometry import Geometry
+from keyfpn.protocol.geometry import Geometry
 
 from .codec import register
 from .levels import LevelCodec

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from protocol.errors import ConfigurationError
+from keyfpn.protocol.errors import ConfigurationError
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")
 _OPTION = re.compile(r"([a-z][a-z0-9_]*)=([A-Za-z0-9_.+-]+)")

@@ -11,9 +11,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from detector import BUNDLED
-from detector.errors import ModelError
-from protocol.errors import ConfigurationError
+from keyfpn.detector import BUNDLED
+from keyfpn.detector.errors import ModelError
+from keyfpn.protocol.errors import ConfigurationError
 
 from .address import check_address
 from .errors import ListenError, PacketFileError

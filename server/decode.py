@@ -9,13 +9,13 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from detector.detections import Detections
-from detector.errors import PictureError
-from detector.files import whole_file
-from detector.model import DetectorModel
-from detector.pictures import SUFFIXES, read_picture
-from protocol.errors import LimitExceeded
-from protocol.packet import Packet
+from keyfpn.detector.detections import Detections
+from keyfpn.detector.errors import PictureError
+from keyfpn.detector.files import whole_file
+from keyfpn.detector.model import DetectorModel
+from keyfpn.detector.pictures import SUFFIXES, read_picture
+from keyfpn.protocol.errors import LimitExceeded
+from keyfpn.protocol.packet import Packet
 
 from .errors import PacketFileError
 from .pipeline import DetectionPipeline

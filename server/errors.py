@@ -1,4 +1,4 @@
-"""What goes wrong on the server besides packets (`protocol.errors`), models and pictures (`detector.errors`)."""
+"""What goes wrong on the server besides packets, models and pictures, whose errors the rooms below have."""
 
 
 class ListenError(Exception):

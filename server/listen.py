@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import grpc
 
-from protocol.keyfpn_pb2_grpc import add_DetectionServicer_to_server
+from keyfpn.protocol.keyfpn_pb2_grpc import add_DetectionServicer_to_server
 
 from .errors import ListenError
 from .pipeline import DetectionPipeline

@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from detector.detections import Detections
-from detector.model import DetectorModel
-from detector.split import Precision, ServerHalf
-from protocol.errors import FingerprintMismatch, LimitExceeded
-from protocol.geometry import Geometry
-from protocol.limits import Limits
-from protocol.packet import Packet
-from reconstruct.codec import codec_of
+from keyfpn.detector.detections import Detections
+from keyfpn.detector.model import DetectorModel
+from keyfpn.detector.split import Precision, ServerHalf
+from keyfpn.protocol.errors import FingerprintMismatch, LimitExceeded
+from keyfpn.protocol.geometry import Geometry
+from keyfpn.protocol.limits import Limits
+from keyfpn.protocol.packet import Packet
+from keyfpn.reconstruct.codec import codec_of
 
 _FINEST = "p2"  # the largest level, sent or rebuilt
 

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from detector.model import DetectorModel
-from reconstruct.codec import codec_names
+from keyfpn.detector.model import DetectorModel
+from keyfpn.reconstruct.codec import codec_names
 
 from .decode import Decoded
 from .service import StreamSummary

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import torch
 
-from detector.errors import ModelError, PictureError
-from detector.model import open_detector
-from detector.split import Precision
-from protocol.errors import ProtocolError
+from keyfpn.detector.errors import ModelError, PictureError
+from keyfpn.detector.model import open_detector
+from keyfpn.detector.split import Precision
+from keyfpn.protocol.errors import ProtocolError
 
 from . import listen
 from .decode import CocoResults, decode_file, draw, find_packets
@@ -33,7 +33,7 @@ def build_pipeline(
         weights: of that config.
         precision: of convolutions and matrix products.
         device: as torch names devices.
-        max_side: see :func:`~server.pipeline.limits_for`.
+        max_side: see :func:`~keyfpn.server.pipeline.limits_for`.
 
     Raises:
         ModelError: there is no such model or device, or a model cannot be built.

@@ -23,12 +23,12 @@ from typing import Any
 
 import grpc
 
-from detector.detections import Detections
-from protocol import keyfpn_pb2 as pb
-from protocol.errors import ProtocolError
-from protocol.keyfpn_pb2_grpc import DetectionServicer
-from protocol.packet import VERSION
-from reconstruct.codec import codec_names
+from keyfpn.detector.detections import Detections
+from keyfpn.protocol import keyfpn_pb2 as pb
+from keyfpn.protocol.errors import ProtocolError
+from keyfpn.protocol.keyfpn_pb2_grpc import DetectionServicer
+from keyfpn.protocol.packet import VERSION
+from keyfpn.reconstruct.codec import codec_names
 
 from .backlog import Arrival, Backlog
 from .pipeline import DetectionPipeline

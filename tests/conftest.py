@@ -9,14 +9,14 @@ import pytest
 import torch
 from detectron2.modeling import GeneralizedRCNN
 
-from detector.manifest import Manifest
-from detector.model import DetectorModel, open_detector
-from detector.pictures import Preprocessor, read_picture
-from detector.publish import publish_detector
-from reconstruct.learned.network import CodecNetwork, Shape
-from reconstruct.network import NetworkShape, ReconstructionNetwork
-from training.publish import publish_codec, publish_network
-from training.tables import fit_entropy_models
+from keyfpn.detector.manifest import Manifest
+from keyfpn.detector.model import DetectorModel, open_detector
+from keyfpn.detector.pictures import Preprocessor, read_picture
+from keyfpn.detector.publish import publish_detector
+from keyfpn.reconstruct.learned.network import CodecNetwork, Shape
+from keyfpn.reconstruct.network import NetworkShape, ReconstructionNetwork
+from keyfpn.training.publish import publish_codec, publish_network
+from keyfpn.training.tables import fit_entropy_models
 
 COCO_SUBSET = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "coco_subset"
 

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from detector import BUNDLED
+from keyfpn.detector import BUNDLED
 
 from .options import (
     Batch,
@@ -100,7 +100,7 @@ def detector(
     resume: Resume = False,
 ) -> None:
     with user_errors():
-        from detector.coco import CocoData
+        from keyfpn.detector.coco import CocoData
 
         from .detector import DetectorTraining, initial_network, read_training_config
         from .loop import MODEL, TrainingLoop
@@ -166,8 +166,8 @@ def fit(
     with user_errors():
         from rich.progress import track
 
-        from detector.model import open_detector
-        from detector.pictures import find_pictures
+        from keyfpn.detector.model import open_detector
+        from keyfpn.detector.pictures import find_pictures
 
         from .fit import fit_parameters, publish
 

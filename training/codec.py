@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from detector.model import DetectorModel
-from detector.split import autocast
-from protocol.latent import LatentCoder
-from reconstruct.layers import REBUILT
-from reconstruct.learned.files import folder_of, read_network
-from reconstruct.learned.network import CodecNetwork, Shape
+from keyfpn.detector.model import DetectorModel
+from keyfpn.detector.split import autocast
+from keyfpn.protocol.latent import LatentCoder
+from keyfpn.reconstruct.layers import REBUILT
+from keyfpn.reconstruct.learned.files import folder_of, read_network
+from keyfpn.reconstruct.learned.network import CodecNetwork, Shape
 
 from .codec_card import QualityFigures, codec_card
 from .distortion import distortion, level_errors
@@ -33,7 +33,7 @@ from .tables import LARGEST_SYMBOL, Frame, fit_entropy_models
 
 
 class CodecTraining:
-    """A codec's training as a :class:`training.loop.Task`."""
+    """A codec's training as a :class:`keyfpn.training.loop.Task`."""
 
     def __init__(
         self, model: DetectorModel, pictures: Sequence[Path], recipe: CodecRecipe, initial: DetectorModel | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from detector.model import DetectorModel
+from keyfpn.detector.model import DetectorModel
 
 from .reconstruction_recipe import CodecRecipe
 

@@ -12,8 +12,8 @@ from detectron2.data import transforms as T
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from detector.errors import PictureError
-from detector.pictures import Preprocessor, read_picture
+from keyfpn.detector.errors import PictureError
+from keyfpn.detector.pictures import Preprocessor, read_picture
 
 from .data import positions
 

@@ -19,9 +19,9 @@ from detectron2.data.detection_utils import (
 from detectron2.structures import BoxMode
 from torch.utils.data import DataLoader, Dataset
 
-from detector.coco import CocoData, Picture
-from detector.errors import PictureError
-from detector.pictures import Preprocessor, read_picture
+from keyfpn.detector.coco import CocoData, Picture
+from keyfpn.detector.errors import PictureError
+from keyfpn.detector.pictures import Preprocessor, read_picture
 
 from .errors import TrainingError
 from .recipe import Recipe

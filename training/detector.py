@@ -12,17 +12,17 @@ from detectron2.utils.events import EventStorage
 from torch import Tensor, nn
 from torch.optim import AdamW
 
-from detector import BUNDLED
-from detector.backbone import MobileNetV2
-from detector.classes import Classes
-from detector.coco import CocoData, match, summarize
-from detector.config import portable_config, read_config
-from detector.detections import Detections
-from detector.errors import ModelError, WeightsError
-from detector.model import CONFIG_FILE, MODELS, DetectorModel, build_network
-from detector.pictures import Preprocessor, read_picture
-from detector.split import EdgeHalf, ServerHalf, autocast
-from detector.weights import load_weights, read_checkpoint
+from keyfpn.detector import BUNDLED
+from keyfpn.detector.backbone import MobileNetV2
+from keyfpn.detector.classes import Classes
+from keyfpn.detector.coco import CocoData, match, summarize
+from keyfpn.detector.config import portable_config, read_config
+from keyfpn.detector.detections import Detections
+from keyfpn.detector.errors import ModelError, WeightsError
+from keyfpn.detector.model import CONFIG_FILE, MODELS, DetectorModel, build_network
+from keyfpn.detector.pictures import Preprocessor, read_picture
+from keyfpn.detector.split import EdgeHalf, ServerHalf, autocast
+from keyfpn.detector.weights import load_weights, read_checkpoint
 
 from .average import moving_average
 from .card import model_card
@@ -34,7 +34,7 @@ from .recipe import Recipe
 
 
 class DetectorTraining:
-    """The detector's training as a :class:`training.loop.Task`."""
+    """The detector's training as a :class:`keyfpn.training.loop.Task`."""
 
     def __init__(self, network: GeneralizedRCNN, cfg: CfgNode, data: CocoData, recipe: Recipe) -> None:
         """Prepare a network's training.

@@ -11,8 +11,8 @@ from detectron2.modeling import GeneralizedRCNN
 from detectron2.structures import Boxes
 from torch import Tensor
 
-from detector.split import EdgeHalf, Precision, autocast
-from reconstruct.levels import last_level_max_pool
+from keyfpn.detector.split import EdgeHalf, Precision, autocast
+from keyfpn.reconstruct.levels import last_level_max_pool
 
 _BEST_PROPOSALS, _OTHER_PROPOSALS = 24, 16
 """Of each picture: the proposals of the highest objectness, and more drawn from the rest."""

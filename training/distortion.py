@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from reconstruct.layers import REBUILT
+from keyfpn.reconstruct.layers import REBUILT
 
 from .detector_view import DetectorView, Observation
 from .reconstruction_recipe import DistortionWeights

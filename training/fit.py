@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from detector.manifest import Manifest
-from detector.model import DetectorModel
-from detector.pictures import Preprocessor, read_picture
-from detector.publish import publish_detector
-from detector.split import EdgeHalf
-from reconstruct.fit import ParameterFitter
-from reconstruct.parameters import Parameters
+from keyfpn.detector.manifest import Manifest
+from keyfpn.detector.model import DetectorModel
+from keyfpn.detector.pictures import Preprocessor, read_picture
+from keyfpn.detector.publish import publish_detector
+from keyfpn.detector.split import EdgeHalf
+from keyfpn.reconstruct.fit import ParameterFitter
+from keyfpn.reconstruct.parameters import Parameters
 
 
 def fit_parameters(model: DetectorModel, pictures: Iterable[Path]) -> Parameters:

@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from detector.model import DetectorModel
-from detector.split import autocast
-from reconstruct.layers import REBUILT
-from reconstruct.network import NetworkShape, ReconstructionNetwork
+from keyfpn.detector.model import DetectorModel
+from keyfpn.detector.split import autocast
+from keyfpn.reconstruct.layers import REBUILT
+from keyfpn.reconstruct.network import NetworkShape, ReconstructionNetwork
 
 from .distortion import distortion
 from .loop import Figures
@@ -31,7 +31,7 @@ _PROBED: tuple[Keys, ...] = (MAIN_KEYS, ("p3",), ("p4",))
 
 
 class NetworkTraining:
-    """A reconstruction network's training as a :class:`training.loop.Task`."""
+    """A reconstruction network's training as a :class:`keyfpn.training.loop.Task`."""
 
     def __init__(self, model: DetectorModel, pictures: Sequence[Path], recipe: ReconstructionRecipe) -> None:
         """Prepare a training.

@@ -50,7 +50,7 @@ def say_ending(ending: Ending, step: int, done: str) -> None:
 
 
 def hashes(config: str, files: dict[str, Path | None]) -> dict[str, str]:
-    from detector.manifest import Manifest
+    from keyfpn.detector.manifest import Manifest
 
     given = {name: path for name, path in files.items() if path is not None}
     return dict(Manifest.of_files("settings", given, contents={"config": config.encode()}).hashes)
@@ -58,7 +58,7 @@ def hashes(config: str, files: dict[str, Path | None]) -> dict[str, str]:
 
 @contextmanager
 def user_errors() -> Iterator[None]:
-    from detector.errors import ModelError, PictureError
+    from keyfpn.detector.errors import ModelError, PictureError
 
     from .errors import TrainingError
 

@@ -12,14 +12,14 @@ from detectron2.modeling import GeneralizedRCNN
 from pycocotools.coco import COCO
 from torch import Tensor
 
-from detector.coco import as_ground_truth, match, summarize
-from detector.detections import Detections
-from detector.model import DetectorModel
-from detector.pictures import Preprocessor, read_picture
-from detector.split import EdgeHalf, Precision, ServerHalf, autocast
-from reconstruct.codec import LEVELS
-from reconstruct.learned.transforms import KEY_LEVELS
-from reconstruct.levels import last_level_max_pool
+from keyfpn.detector.coco import as_ground_truth, match, summarize
+from keyfpn.detector.detections import Detections
+from keyfpn.detector.model import DetectorModel
+from keyfpn.detector.pictures import Preprocessor, read_picture
+from keyfpn.detector.split import EdgeHalf, Precision, ServerHalf, autocast
+from keyfpn.reconstruct.codec import LEVELS
+from keyfpn.reconstruct.learned.transforms import KEY_LEVELS
+from keyfpn.reconstruct.levels import last_level_max_pool
 
 from .loop import Figures
 

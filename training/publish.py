@@ -1,4 +1,4 @@
-"""A trained detector as a model folder that ``detector.model.open_detector`` opens."""
+"""A trained detector as a model folder that ``keyfpn.detector.model.open_detector`` opens."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from detector.classes import Classes
-from detector.manifest import Manifest
-from detector.model import DetectorModel, open_detector
-from detector.publish import publish_detector, write_detector
-from protocol.latent import LatentModel
-from reconstruct.learned.files import FOLDER as CODEC_FOLDER
-from reconstruct.learned.files import write_codec
-from reconstruct.learned.network import CodecNetwork
-from reconstruct.network import FOLDER as NETWORK_FOLDER
-from reconstruct.network import ReconstructionNetwork, write_network
+from keyfpn.detector.classes import Classes
+from keyfpn.detector.manifest import Manifest
+from keyfpn.detector.model import DetectorModel, open_detector
+from keyfpn.detector.publish import publish_detector, write_detector
+from keyfpn.protocol.latent import LatentModel
+from keyfpn.reconstruct.learned.files import FOLDER as CODEC_FOLDER
+from keyfpn.reconstruct.learned.files import write_codec
+from keyfpn.reconstruct.learned.network import CodecNetwork
+from keyfpn.reconstruct.network import FOLDER as NETWORK_FOLDER
+from keyfpn.reconstruct.network import ReconstructionNetwork, write_network
 
 CARD = "README.md"
 
@@ -38,7 +38,7 @@ def publish(
 
     Args:
         network: the trained detector.
-        config: its config, from :func:`~detector.config.portable_config`.
+        config: its config, from :func:`~keyfpn.detector.config.portable_config`.
         classes: what its outputs mean.
         folder: where to; appears whole, in the place of one that was there.
         name: for the manifest.

@@ -12,8 +12,8 @@ from detectron2.modeling import GeneralizedRCNN
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from detector.model import DetectorModel
-from reconstruct.layers import REBUILT, Standardize, TopDown
+from keyfpn.detector.model import DetectorModel
+from keyfpn.reconstruct.layers import REBUILT, Standardize, TopDown
 
 from .average import moving_average
 from .checkpoint import TrainingState
@@ -60,7 +60,7 @@ class Scene:
 
 
 def start_standardize(layers: nn.ModuleDict, features: Mapping[str, Tensor]) -> None:
-    """Set the means and deviations of :class:`~reconstruct.layers.Standardize` layers, by level."""
+    """Set the means and deviations of :class:`~keyfpn.reconstruct.layers.Standardize` layers, by level."""
     for level, layer in layers.items():
         assert isinstance(layer, Standardize)
         values = features[level].float()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
-from detector import BUNDLED
+from keyfpn.detector import BUNDLED
 
 from .options import (
     Batch,
@@ -94,8 +94,8 @@ def codec(
 ) -> None:
     """Train the learned codec; registered with :data:`CODEC_HELP`."""
     with user_errors():
-        from detector.model import open_detector
-        from detector.pictures import find_pictures
+        from keyfpn.detector.model import open_detector
+        from keyfpn.detector.pictures import find_pictures
 
         from .codec import CodecTraining
 
@@ -152,8 +152,8 @@ def network(
 ) -> None:
     """Train the reconstruction network; registered with :data:`NETWORK_HELP`."""
     with user_errors():
-        from detector.model import open_detector
-        from detector.pictures import find_pictures
+        from keyfpn.detector.model import open_detector
+        from keyfpn.detector.pictures import find_pictures
 
         from .network import NetworkTraining
 

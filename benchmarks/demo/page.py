@@ -15,12 +15,12 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from benchmarks.anchors import Anchor
-from detector.detections import Detections
-from detector.model import DetectorModel, open_detector
-from detector.pictures import Preprocessor, read_picture
-from detector.split import EdgeHalf, ServerHalf
-from reconstruct.codec import LEVELS, build_codec
+from keyfpn.benchmarks.anchors import Anchor
+from keyfpn.detector.detections import Detections
+from keyfpn.detector.model import DetectorModel, open_detector
+from keyfpn.detector.pictures import Preprocessor, read_picture
+from keyfpn.detector.split import EdgeHalf, ServerHalf
+from keyfpn.reconstruct.codec import LEVELS, build_codec
 
 JPEG = Anchor("jpeg", 85, "4:2:0", "network")
 _SHOWN_SIDE = 560

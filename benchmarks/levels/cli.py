@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 from typer.core import TyperCommand
 
-from detector import BUNDLED
+from keyfpn.detector import BUNDLED
 
 from ..options import (
     CACHE,

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from detector.coco import Picture
-from detector.manifest import Manifest
-from detector.model import DetectorModel
-from reconstruct.fit import mix_equations, rounded_mix, solve_mix
-from reconstruct.parameters import Mix, Parameters
-from training.fit import publish
+from keyfpn.detector.coco import Picture
+from keyfpn.detector.manifest import Manifest
+from keyfpn.detector.model import DetectorModel
+from keyfpn.reconstruct.fit import mix_equations, rounded_mix, solve_mix
+from keyfpn.reconstruct.parameters import Mix, Parameters
+from keyfpn.training.fit import publish
 
 from .. import measure
 from ..evaluation import Figures

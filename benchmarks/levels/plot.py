@@ -10,7 +10,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from reconstruct.codec import LEVELS
+from keyfpn.reconstruct.codec import LEVELS
 
 from ..rows import Scope
 from ..tables import xfold

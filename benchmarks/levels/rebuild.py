@@ -8,10 +8,10 @@ from math import isfinite
 
 from torch import Tensor
 
-from protocol.geometry import Geometry
-from reconstruct.codec import LEVELS
-from reconstruct.interpolate import InterpolateCodec, scale
-from reconstruct.parameters import Mix, Parameters
+from keyfpn.protocol.geometry import Geometry
+from keyfpn.reconstruct.codec import LEVELS
+from keyfpn.reconstruct.interpolate import InterpolateCodec, scale
+from keyfpn.reconstruct.parameters import Mix, Parameters
 
 from ..errors import BenchmarkError
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Console
 
-from reconstruct.codec import LEVELS
-from reconstruct.parameters import Mix
-from reconstruct.settings import CodecSettings
+from keyfpn.reconstruct.codec import LEVELS
+from keyfpn.reconstruct.parameters import Mix
+from keyfpn.reconstruct.settings import CodecSettings
 
 from ..bootstrap import CONFIDENCE, RESAMPLES
 from ..evaluation import AGREEMENT_SCORE

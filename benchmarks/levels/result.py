@@ -9,8 +9,8 @@ from math import isnan
 from types import MappingProxyType
 from typing import Any
 
-from detector.model import DetectorModel
-from detector.split import Precision
+from keyfpn.detector.model import DetectorModel
+from keyfpn.detector.split import Precision
 
 from ..conditions import conditions
 from ..curves import Point, envelope

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from itertools import combinations, pairwise
 from typing import Literal, get_args
 
-from detector.model import DetectorModel
-from protocol.errors import ConfigurationError
-from protocol.geometry import Geometry
-from reconstruct.codec import LEVELS, codec_names
-from reconstruct.interpolate import EVEN_MIX
-from reconstruct.parameters import Mix, Parameters
-from reconstruct.settings import CodecSettings
+from keyfpn.detector.model import DetectorModel
+from keyfpn.protocol.errors import ConfigurationError
+from keyfpn.protocol.geometry import Geometry
+from keyfpn.reconstruct.codec import LEVELS, codec_names
+from keyfpn.reconstruct.interpolate import EVEN_MIX
+from keyfpn.reconstruct.parameters import Mix, Parameters
+from keyfpn.reconstruct.settings import CodecSettings
 
 from ..evaluation import Figures
 from ..rows import Rebuild, Row, Scope, codec_rows

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from reconstruct.codec import LEVELS
+from keyfpn.reconstruct.codec import LEVELS
 
 from ..errors import BenchmarkError
 from ..rows import Scope

@@ -11,14 +11,14 @@ import torch
 from torch import Tensor, nn
 from typing_extensions import Self
 
-from detector.errors import ModelError
-from detector.model import DetectorModel
-from protocol.chunk import Chunk
-from protocol.errors import ConfigurationError, InvalidField, LimitExceeded
-from protocol.geometry import Geometry
-from protocol.latent import LatentCoder
-from protocol.limits import DEFAULT_LIMITS, Limits
-from protocol.packet import Packet
+from keyfpn.detector.errors import ModelError
+from keyfpn.detector.model import DetectorModel
+from keyfpn.protocol.chunk import Chunk
+from keyfpn.protocol.errors import ConfigurationError, InvalidField, LimitExceeded
+from keyfpn.protocol.geometry import Geometry
+from keyfpn.protocol.latent import LatentCoder
+from keyfpn.protocol.limits import DEFAULT_LIMITS, Limits
+from keyfpn.protocol.packet import Packet
 
 from ..codec import LEVELS, FeatureCodec, register
 from ..levels import last_level_max_pool
@@ -49,7 +49,7 @@ class LearnedCodec(FeatureCodec):
     key_levels = KEY_LEVELS
 
     def __init__(self, folder: Path, fingerprint: bytes, quality: int) -> None:
-        """Use :func:`~reconstruct.codec.build_codec` or :func:`~reconstruct.codec.codec_of`."""
+        """Use :func:`~keyfpn.reconstruct.codec.build_codec` or :func:`~keyfpn.reconstruct.codec.codec_of`."""
         self._files, self.quality = (folder, fingerprint), quality
         self.qualities = _shape(*self._files).qualities
 

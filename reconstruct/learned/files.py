@@ -23,10 +23,10 @@ from safetensors.numpy import save as save_arrays
 from safetensors.torch import load_file, save
 from torch import nn
 
-from detector.errors import ModelError
-from detector.files import whole_file
-from detector.model import DetectorModel
-from protocol.latent import LatentCoder, LatentModel
+from keyfpn.detector.errors import ModelError
+from keyfpn.detector.files import whole_file
+from keyfpn.detector.model import DetectorModel
+from keyfpn.protocol.latent import LatentCoder, LatentModel
 
 from .network import CodecNetwork, Shape
 from .transforms import LATENT_STRIDES

@@ -1,9 +1,9 @@
-"""The entropy model while it is being trained: the integer context model of ``protocol.context``, differentiable.
+"""The entropy model while it is trained: the integer context model of ``keyfpn.protocol.context``, differentiable.
 
 Which scale a symbol's table has is a linear function of the activities, the bits of |y|, of symbols decoded before it,
 and where its middle lies is one of its four neighbours. Here these functions have real weights and "scale k" is a
 logistic distribution of a scale that grows geometrically with k, around the prediction. After training the weights are
-rounded to integers and the tables are counted (``training.tables``); the logistic is gone.
+rounded to integers and the tables are counted (``keyfpn.training.tables``); the logistic is gone.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from protocol.context import ACTIVITY_MAX, PHASES, PREDICTION_SHIFT, SCALE_SHIFT
+from keyfpn.protocol.context import ACTIVITY_MAX, PHASES, PREDICTION_SHIFT, SCALE_SHIFT
 
 from .widths import take_common
 
@@ -110,7 +110,7 @@ class ContextPrior(nn.Module):
         return index + first[:, :, None, None] * even + second[:, :, None, None] * (1 - even)
 
     def integers(self) -> dict[str, Any]:
-        """The context model in integers: all arrays of ``protocol.latent.LatentModel`` but the tables."""
+        """The context model in integers: all arrays of ``keyfpn.protocol.latent.LatentModel`` but the tables."""
         with torch.no_grad():
             # Half a step more, because the decoder rounds the index down.
             return {

@@ -12,12 +12,12 @@ import torch
 from detectron2.modeling import GeneralizedRCNN
 from PIL import Image
 
-from detector.coco import CocoData
-from detector.detections import Detections
-from detector.model import DetectorModel
-from detector.pictures import Preprocessor, read_picture
-from detector.split import EdgeHalf, ServerHalf
-from reconstruct.codec import LEVELS
+from keyfpn.detector.coco import CocoData
+from keyfpn.detector.detections import Detections
+from keyfpn.detector.model import DetectorModel
+from keyfpn.detector.pictures import Preprocessor, read_picture
+from keyfpn.detector.split import EdgeHalf, ServerHalf
+from keyfpn.reconstruct.codec import LEVELS
 
 Detect = Callable[..., Detections]
 

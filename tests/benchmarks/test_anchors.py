@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 from PIL.JpegImagePlugin import get_sampling
 
-from benchmarks.anchors import SIZES, Anchor, default_anchors, receive, resize
-from benchmarks.errors import BenchmarkError
-from detector.pictures import Preprocessor
+from keyfpn.benchmarks.anchors import SIZES, Anchor, default_anchors, receive, resize
+from keyfpn.benchmarks.errors import BenchmarkError
+from keyfpn.detector.pictures import Preprocessor
 
 
 @pytest.mark.parametrize("family", ["jpeg", "webp", "avif"])

@@ -11,7 +11,7 @@ from PIL import Image
 
 def test_the_demo_shows_the_whole_way_through_two_processes(tmp_path: Path) -> None:
     pytest.importorskip("skimage.data", reason="needs scikit-image's pictures")
-    command = [sys.executable, "-m", "benchmarks.demo", "--out", str(tmp_path)]
+    command = [sys.executable, "-m", "keyfpn.benchmarks.demo", "--out", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=240)
     assert done.returncode == 0, done.stderr
     names = ["astronaut", "chelsea", "coffee", "grace_hopper", "motorcycle_left"]

@@ -3,12 +3,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from benchmarks.evaluation import Evaluator
-from benchmarks.store import Measurement
-from detector.coco import CocoData, as_ground_truth, match, summarize
-from detector.detections import Detections
-from detector.model import DetectorModel
-from detector.pictures import read_picture
+from keyfpn.benchmarks.evaluation import Evaluator
+from keyfpn.benchmarks.store import Measurement
+from keyfpn.detector.coco import CocoData, as_ground_truth, match, summarize
+from keyfpn.detector.detections import Detections
+from keyfpn.detector.model import DetectorModel
+from keyfpn.detector.pictures import read_picture
 
 
 @pytest.fixture(scope="module")

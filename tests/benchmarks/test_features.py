@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from benchmarks.errors import BenchmarkError
-from benchmarks.features import STORED_LEVELS, FeatureCache
-from protocol.geometry import Geometry
+from keyfpn.benchmarks.errors import BenchmarkError
+from keyfpn.benchmarks.features import STORED_LEVELS, FeatureCache
+from keyfpn.protocol.geometry import Geometry
 
 GEOMETRY = Geometry(network_size=(90, 120), channels=4, size_divisibility=32)
 

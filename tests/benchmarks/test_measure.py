@@ -8,20 +8,20 @@ import pytest
 from detectron2.modeling import GeneralizedRCNN
 from PIL import Image
 
-from benchmarks.anchors import Anchor, receive
-from benchmarks.features import FeatureCache
-from benchmarks.levels.rebuild import Degrade
-from benchmarks.measure import Measurer, Source, geometries
-from benchmarks.rows import RateRow, Row, anchor_rows, codec_rows, default_codecs, original_row
-from detector import BUNDLED
-from detector.coco import CocoData, Picture
-from detector.detections import Detections
-from detector.errors import PictureError
-from detector.model import DetectorModel
-from detector.pictures import Preprocessor, read_picture
-from detector.split import EdgeHalf, ServerHalf
-from protocol.errors import ConfigurationError
-from reconstruct.codec import build_codec
+from keyfpn.benchmarks.anchors import Anchor, receive
+from keyfpn.benchmarks.features import FeatureCache
+from keyfpn.benchmarks.levels.rebuild import Degrade
+from keyfpn.benchmarks.measure import Measurer, Source, geometries
+from keyfpn.benchmarks.rows import RateRow, Row, anchor_rows, codec_rows, default_codecs, original_row
+from keyfpn.detector import BUNDLED
+from keyfpn.detector.coco import CocoData, Picture
+from keyfpn.detector.detections import Detections
+from keyfpn.detector.errors import PictureError
+from keyfpn.detector.model import DetectorModel
+from keyfpn.detector.pictures import Preprocessor, read_picture
+from keyfpn.detector.split import EdgeHalf, ServerHalf
+from keyfpn.protocol.errors import ConfigurationError
+from keyfpn.reconstruct.codec import build_codec
 
 
 @pytest.fixture(scope="module")

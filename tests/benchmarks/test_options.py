@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import options
+from keyfpn.benchmarks import options
 
 
 @pytest.mark.parametrize(

@@ -13,14 +13,14 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from benchmarks import rows
-from benchmarks.anchors import Anchor
-from benchmarks.cli import app
-from benchmarks.curves import Point, envelope, rate_at
-from benchmarks.pool import Pool, Task
-from detector.coco import CocoData
-from detector.model import DetectorModel
-from detector.pictures import read_picture
+from keyfpn.benchmarks import rows
+from keyfpn.benchmarks.anchors import Anchor
+from keyfpn.benchmarks.cli import app
+from keyfpn.benchmarks.curves import Point, envelope, rate_at
+from keyfpn.benchmarks.pool import Pool, Task
+from keyfpn.detector.coco import CocoData
+from keyfpn.detector.model import DetectorModel
+from keyfpn.detector.pictures import read_picture
 
 ANCHORS = [
     *(Anchor("jpeg", quality, "4:2:0", "network") for quality in (5, 15, 80)),

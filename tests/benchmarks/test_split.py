@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from benchmarks.cli import app
-from benchmarks.split import KEY_SETS
-from detector.model import DetectorModel
+from keyfpn.benchmarks.cli import app
+from keyfpn.benchmarks.split import KEY_SETS
+from keyfpn.detector.model import DetectorModel
 
 
 @pytest.fixture

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.errors import BenchmarkError
-from benchmarks.store import Measurement, Store, cache_folder
-from detector.coco import Picture
-from detector.detections import Detections
-from detector.manifest import Manifest
-from detector.model import DetectorModel
+from keyfpn.benchmarks.errors import BenchmarkError
+from keyfpn.benchmarks.store import Measurement, Store, cache_folder
+from keyfpn.detector.coco import Picture
+from keyfpn.detector.detections import Detections
+from keyfpn.detector.manifest import Manifest
+from keyfpn.detector.model import DetectorModel
 
 
 def measurement(row: str, picture: int, boxes: int) -> Measurement:

@@ -1,6 +1,6 @@
 import numpy as np
 
-from detector.detections import Detections
+from keyfpn.detector.detections import Detections
 
 
 def some() -> Detections:

@@ -6,12 +6,12 @@ import torch
 from detectron2.modeling import GeneralizedRCNN
 from torchvision.models import mobilenet_v2
 
-from detector import BUNDLED
-from detector.backbone import MobileNetV2
-from detector.errors import ModelError, WeightsError
-from detector.manifest import Manifest
-from detector.model import MODELS, DetectorModel, open_detector
-from detector.publish import publish_detector
+from keyfpn.detector import BUNDLED
+from keyfpn.detector.backbone import MobileNetV2
+from keyfpn.detector.errors import ModelError, WeightsError
+from keyfpn.detector.manifest import Manifest
+from keyfpn.detector.model import MODELS, DetectorModel, open_detector
+from keyfpn.detector.publish import publish_detector
 
 CONFIG = MODELS / BUNDLED / "config.yaml"
 WEIGHTS = MODELS / BUNDLED / "detector.safetensors"

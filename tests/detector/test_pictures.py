@@ -6,9 +6,9 @@ import pytest
 from detectron2.data.transforms import ResizeShortestEdge
 from PIL import Image
 
-from detector.errors import PictureError
-from detector.model import DetectorModel
-from detector.pictures import Preprocessor, find_pictures, picture_size, read_picture
+from keyfpn.detector.errors import PictureError
+from keyfpn.detector.model import DetectorModel
+from keyfpn.detector.pictures import Preprocessor, find_pictures, picture_size, read_picture
 
 
 def encoded(picture: np.ndarray, kind: str, **options: object) -> bytes:

@@ -6,10 +6,10 @@ import pytest
 import torch
 from detectron2.modeling import GeneralizedRCNN
 
-from detector.errors import ModelError
-from detector.model import DetectorModel
-from detector.pictures import Preprocessor
-from detector.split import EdgeHalf, ServerHalf
+from keyfpn.detector.errors import ModelError
+from keyfpn.detector.model import DetectorModel
+from keyfpn.detector.pictures import Preprocessor
+from keyfpn.detector.split import EdgeHalf, ServerHalf
 
 LEVELS = ("p2", "p3", "p4", "p5", "p6")
 

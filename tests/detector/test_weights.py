@@ -8,8 +8,8 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from detector.errors import WeightsError
-from detector.weights import load_weights, read_checkpoint
+from keyfpn.detector.errors import WeightsError
+from keyfpn.detector.weights import load_weights, read_checkpoint
 
 
 class Small(nn.Module):

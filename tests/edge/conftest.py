@@ -16,14 +16,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from detector.model import DetectorModel
-from edge.cli import main
-from edge.encoder import EncodedFrame, StageTimes
-from edge.sources import Frame
-from protocol import keyfpn_pb2 as wire
-from protocol.keyfpn_pb2_grpc import DetectionServicer, add_DetectionServicer_to_server
-from protocol.packet import VERSION, Packet
-from reconstruct.codec import codec_names
+from keyfpn.detector.model import DetectorModel
+from keyfpn.edge.cli import main
+from keyfpn.edge.encoder import EncodedFrame, StageTimes
+from keyfpn.edge.sources import Frame
+from keyfpn.protocol import keyfpn_pb2 as wire
+from keyfpn.protocol.keyfpn_pb2_grpc import DetectionServicer, add_DetectionServicer_to_server
+from keyfpn.protocol.packet import VERSION, Packet
+from keyfpn.reconstruct.codec import codec_names
 
 
 @dataclass(frozen=True)

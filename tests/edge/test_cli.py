@@ -19,11 +19,11 @@ from detectron2.modeling import GeneralizedRCNN
 from PIL import Image
 from pycocotools.coco import COCO
 
-from detector.detections import Detections
-from detector.model import DetectorModel
-from detector.pictures import Preprocessor, read_picture
-from protocol import keyfpn_pb2 as wire
-from protocol.packet import Packet
+from keyfpn.detector.detections import Detections
+from keyfpn.detector.model import DetectorModel
+from keyfpn.detector.pictures import Preprocessor, read_picture
+from keyfpn.protocol import keyfpn_pb2 as wire
+from keyfpn.protocol.packet import Packet
 
 Edge = Callable[..., "Outcome"]  # noqa: F821  (of conftest.py)
 LEVELS = ("p2", "p3", "p4", "p5", "p6")

@@ -7,15 +7,15 @@ from concurrent import futures
 import grpc
 import pytest
 
-from detector.model import DetectorModel
-from edge.client import DetectionClient
-from edge.encoder import EncodedFrame
-from edge.errors import ServerError
-from edge.in_flight import Answer
-from protocol import keyfpn_pb2 as wire
-from protocol.errors import ConfigurationError
-from protocol.packet import Packet
-from reconstruct.codec import FeatureCodec, build_codec
+from keyfpn.detector.model import DetectorModel
+from keyfpn.edge.client import DetectionClient
+from keyfpn.edge.encoder import EncodedFrame
+from keyfpn.edge.errors import ServerError
+from keyfpn.edge.in_flight import Answer
+from keyfpn.protocol import keyfpn_pb2 as wire
+from keyfpn.protocol.errors import ConfigurationError
+from keyfpn.protocol.packet import Packet
+from keyfpn.reconstruct.codec import FeatureCodec, build_codec
 
 MakeFrames = Callable[..., list[EncodedFrame]]
 

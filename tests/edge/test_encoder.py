@@ -8,15 +8,15 @@ from detectron2.modeling import GeneralizedRCNN
 from detectron2.modeling.proposal_generator import RPN
 from detectron2.modeling.roi_heads import ROIHeads
 
-from detector.model import DetectorModel
-from detector.pictures import Preprocessor
-from detector.split import EdgeHalf
-from edge.encoder import EdgeEncoder
-from edge.sources import Frame
-from protocol.errors import LimitExceeded
-from protocol.limits import Limits
-from protocol.packet import Packet
-from reconstruct.codec import build_codec, codec_of
+from keyfpn.detector.model import DetectorModel
+from keyfpn.detector.pictures import Preprocessor
+from keyfpn.detector.split import EdgeHalf
+from keyfpn.edge.encoder import EdgeEncoder
+from keyfpn.edge.sources import Frame
+from keyfpn.protocol.errors import LimitExceeded
+from keyfpn.protocol.limits import Limits
+from keyfpn.protocol.packet import Packet
+from keyfpn.reconstruct.codec import build_codec, codec_of
 
 MakeEncoder = Callable[..., EdgeEncoder]
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from detector.model import DetectorModel
-from protocol.packet import Packet
+from keyfpn.detector.model import DetectorModel
+from keyfpn.protocol.packet import Packet
 
 
 def call(binaries: Path, command: str, *arguments: object) -> subprocess.CompletedProcess[str]:

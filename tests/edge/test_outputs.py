@@ -9,11 +9,11 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from detector.detections import Detections
-from detector.model import DetectorModel
-from edge.encoder import EncodedFrame
-from edge.in_flight import Answer
-from edge.outputs import OutputFolder, ResultFiles
+from keyfpn.detector.detections import Detections
+from keyfpn.detector.model import DetectorModel
+from keyfpn.edge.encoder import EncodedFrame
+from keyfpn.edge.in_flight import Answer
+from keyfpn.edge.outputs import OutputFolder, ResultFiles
 
 
 @pytest.fixture

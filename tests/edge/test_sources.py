@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from edge.sources import Frame, FrameSource
+from keyfpn.edge.sources import Frame, FrameSource
 
 RED, GREEN, BLUE, WHITE = (220, 30, 30), (30, 200, 30), (30, 30, 220), (240, 240, 240)
 HEIGHT, WIDTH = 64, 96

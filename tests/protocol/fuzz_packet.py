@@ -14,12 +14,12 @@ import atheris
 import google_crc32c
 import numpy as np
 
-with atheris.instrument_imports(include=["protocol"]):
-    from protocol import ans
-    from protocol.chunk import Uniform, decode_level
-    from protocol.errors import ProtocolError
-    from protocol.limits import Limits
-    from protocol.packet import Packet
+with atheris.instrument_imports(include=["keyfpn.protocol"]):
+    from keyfpn.protocol import ans
+    from keyfpn.protocol.chunk import Uniform, decode_level
+    from keyfpn.protocol.errors import ProtocolError
+    from keyfpn.protocol.limits import Limits
+    from keyfpn.protocol.packet import Packet
 
 from tests.protocol.golden import learned
 from tests.protocol.golden.make import GEOMETRY, LATENT_TABLES, MODEL_RANGES

@@ -7,9 +7,9 @@ import numpy as np
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from protocol import ans
-from protocol.geometry import Geometry
-from protocol.latent import LatentCoder, LatentModel
+from keyfpn.protocol import ans
+from keyfpn.protocol.geometry import Geometry
+from keyfpn.protocol.latent import LatentCoder, LatentModel
 from tests.protocol.integer_decoder import LatentTables
 
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from protocol import ans
-from protocol.errors import CorruptPayload
+from keyfpn.protocol import ans
+from keyfpn.protocol.errors import CorruptPayload
 
 TOTAL = 1 << 24
 

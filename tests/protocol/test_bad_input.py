@@ -11,13 +11,13 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.chunk import Chunk, Float, Quantization, Uniform, decode_level
-from protocol.errors import CorruptPayload, LimitExceeded, ProtocolError
-from protocol.geometry import Geometry
-from protocol.latent import LatentCoder
-from protocol.limits import DEFAULT_LIMITS, Limits
-from protocol.packet import Packet
-from protocol.wire import write_varint
+from keyfpn.protocol.chunk import Chunk, Float, Quantization, Uniform, decode_level
+from keyfpn.protocol.errors import CorruptPayload, LimitExceeded, ProtocolError
+from keyfpn.protocol.geometry import Geometry
+from keyfpn.protocol.latent import LatentCoder
+from keyfpn.protocol.limits import DEFAULT_LIMITS, Limits
+from keyfpn.protocol.packet import Packet
+from keyfpn.protocol.wire import write_varint
 from tests.protocol.golden import learned
 from tests.protocol.golden.make import GEOMETRY, MODEL_RANGES, PACKETS_ON_DISK, QUALITY
 

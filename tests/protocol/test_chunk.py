@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from protocol.chunk import (
+from keyfpn.protocol.chunk import (
     LEVEL_IDS,
     Chunk,
     Float,
@@ -18,10 +18,10 @@ from protocol.chunk import (
     decode_level,
     encode_level,
 )
-from protocol.errors import ConfigurationError, CorruptPayload, InvalidField, LimitExceeded, Truncated
-from protocol.limits import Limits
-from protocol.quantization import Ranges, dequantize, fit_ranges, quantize
-from protocol.wire import Reader, write_varint
+from keyfpn.protocol.errors import ConfigurationError, CorruptPayload, InvalidField, LimitExceeded, Truncated
+from keyfpn.protocol.limits import Limits
+from keyfpn.protocol.quantization import Ranges, dequantize, fit_ranges, quantize
+from keyfpn.protocol.wire import Reader, write_varint
 
 CODERS = ("store", "zstd", "ans")
 VALUES = np.linspace(-3, 5, 2 * 3 * 5, dtype=np.float32).reshape(2, 3, 5)

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from numpy.typing import NDArray
 
-from protocol.context import Context
-from protocol.latent import LatentCoder, LatentModel
+from keyfpn.protocol.context import Context
+from keyfpn.protocol.latent import LatentCoder, LatentModel
 from tests.protocol.latent_models import Case, cases
 
 KERNELS = (np.ones((2, 2, 3, 3), np.int8), np.ones((1, 3, 3, 3), np.int8))

@@ -6,9 +6,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from protocol import entropy
-from protocol.errors import CorruptPayload, InvalidField, Truncated
-from protocol.wire import write_varint
+from keyfpn.protocol import entropy
+from keyfpn.protocol.errors import CorruptPayload, InvalidField, Truncated
+from keyfpn.protocol.wire import write_varint
 
 CODERS = ("store", "zstd", "ans")
 

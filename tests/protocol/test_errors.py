@@ -2,7 +2,7 @@ import pickle
 
 import pytest
 
-from protocol import errors
+from keyfpn.protocol import errors
 
 KINDS = sorted(
     (kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, errors.ProtocolError)),

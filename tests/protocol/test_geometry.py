@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.errors import InvalidField
-from protocol.geometry import PYRAMID_LEVELS, Geometry
+from keyfpn.protocol.errors import InvalidField
+from keyfpn.protocol.geometry import PYRAMID_LEVELS, Geometry
 
 SIDES = st.integers(1, 8192)
 

@@ -7,10 +7,10 @@ import pytest
 import zstandard
 from numpy.typing import NDArray
 
-from protocol import ans
-from protocol.chunk import Chunk, Uniform, decode_level
-from protocol.packet import Packet
-from protocol.quantization import Ranges, dequantize, quantize
+from keyfpn.protocol import ans
+from keyfpn.protocol.chunk import Chunk, Uniform, decode_level
+from keyfpn.protocol.packet import Packet
+from keyfpn.protocol.quantization import Ranges, dequantize, quantize
 from tests.protocol import integer_decoder
 from tests.protocol.golden import learned
 from tests.protocol.golden.make import (

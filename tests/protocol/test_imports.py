@@ -6,7 +6,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 GRPC = {"grpc", "google.protobuf"}
-ABOVE = {"torch", "torchvision", "detectron2", "detector", "reconstruct", "training", "edge", "server", "benchmarks"}
+ROOMS_ABOVE = ("detector", "reconstruct", "training", "edge", "server", "benchmarks")
+ABOVE = {"torch", "torchvision", "detectron2", *(f"keyfpn.{room}" for room in ROOMS_ABOVE)}
 
 
 def imported_by(*modules: str) -> set[str]:
@@ -16,7 +17,7 @@ def imported_by(*modules: str) -> set[str]:
 
 
 def test_no_module_imports_a_room_above() -> None:
-    modules = [f"protocol.{path.stem}" for path in (ROOT / "protocol").glob("*.py") if path.stem != "__init__"]
+    modules = [f"keyfpn.protocol.{path.stem}" for path in (ROOT / "protocol").glob("*.py") if path.stem != "__init__"]
     assert len(modules) > 8
     loaded = imported_by(*modules)
     assert set(modules) <= loaded
@@ -24,4 +25,4 @@ def test_no_module_imports_a_room_above() -> None:
 
 
 def test_packets_do_not_need_grpc() -> None:
-    assert not imported_by("protocol.packet") & (ABOVE | GRPC)
+    assert not imported_by("keyfpn.protocol.packet") & (ABOVE | GRPC)

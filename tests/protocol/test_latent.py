@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol import ans
-from protocol.chunk import Chunk, Float, Latent, encode_level
-from protocol.errors import CorruptPayload, InvalidField, LimitExceeded
-from protocol.geometry import Geometry
-from protocol.latent import LatentCoder, LatentModel
-from protocol.limits import Limits
+from keyfpn.protocol import ans
+from keyfpn.protocol.chunk import Chunk, Float, Latent, encode_level
+from keyfpn.protocol.errors import CorruptPayload, InvalidField, LimitExceeded
+from keyfpn.protocol.geometry import Geometry
+from keyfpn.protocol.latent import LatentCoder, LatentModel
+from keyfpn.protocol.limits import Limits
 from tests.protocol import integer_decoder
 from tests.protocol.golden import learned
 from tests.protocol.latent_models import Case, cases, plain

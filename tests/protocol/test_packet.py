@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.chunk import LEVEL_IDS, Chunk, Float, Latent, Uniform
-from protocol.errors import (
+from keyfpn.protocol.chunk import LEVEL_IDS, Chunk, Float, Latent, Uniform
+from keyfpn.protocol.errors import (
     BadMagic,
     ChecksumMismatch,
     FingerprintMismatch,
@@ -18,9 +18,9 @@ from protocol.errors import (
     Truncated,
     UnsupportedVersion,
 )
-from protocol.limits import Limits
-from protocol.packet import CODEC_IDS, Extension, Packet
-from protocol.quantization import Ranges
+from keyfpn.protocol.limits import Limits
+from keyfpn.protocol.packet import CODEC_IDS, Extension, Packet
+from keyfpn.protocol.quantization import Ranges
 
 PACKET = Packet(
     codec="learned",

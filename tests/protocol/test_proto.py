@@ -8,28 +8,31 @@ from pathlib import Path
 
 import pytest
 
-from protocol import keyfpn_pb2, keyfpn_pb2_grpc
+from keyfpn.protocol import keyfpn_pb2, keyfpn_pb2_grpc
 
 ROOT = Path(__file__).parents[2]
 GENERATED = ("keyfpn_pb2.py", "keyfpn_pb2.pyi", "keyfpn_pb2_grpc.py")
 
 
 def test_generated_code_is_current(tmp_path: Path) -> None:
-    """To make it so, run this from the root of the project.
+    r"""To make it so, run this from the root of the project.
 
-    python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. protocol/keyfpn.proto
+    python -m grpc_tools.protoc -Isrc --python_out=src --pyi_out=src --grpc_python_out=src \
+        src/keyfpn/protocol/keyfpn.proto
     """
     pytest.importorskip("grpc_tools", reason="protoc comes with grpcio-tools, of the dev group")
     outputs = [f"--{kind}_out={tmp_path}" for kind in ("python", "pyi", "grpc_python")]
     subprocess.run(
-        [sys.executable, "-m", "grpc_tools.protoc", "-I.", *outputs, "protocol/keyfpn.proto"], cwd=ROOT, check=True
+        [sys.executable, "-m", "grpc_tools.protoc", "-Isrc", *outputs, "src/keyfpn/protocol/keyfpn.proto"],
+        cwd=ROOT,
+        check=True,
     )
     for name in GENERATED:
-        assert (ROOT / "protocol" / name).read_text() == (tmp_path / "protocol" / name).read_text(), name
+        assert (ROOT / "protocol" / name).read_text() == (tmp_path / "keyfpn" / "protocol" / name).read_text(), name
 
 
 def test_the_command_is_the_same_everywhere() -> None:
-    command = "python -m grpc_tools.protoc -I. --python_out=. --pyi_out=. --grpc_python_out=. protocol/keyfpn.proto"
+    command = "python -m grpc_tools.protoc -Isrc --python_out=src --pyi_out=src --grpc_python_out=src"
     assert command in inspect.getdoc(test_generated_code_is_current)
     for place in ("protocol/keyfpn.proto", "docs/wire-format.md"):
         assert command in (ROOT / place).read_text(encoding="utf-8")

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
-from protocol.errors import ConfigurationError, InvalidField
-from protocol.quantization import Ranges, dequantize, fit_ranges, quantize
+from keyfpn.protocol.errors import ConfigurationError, InvalidField
+from keyfpn.protocol.quantization import Ranges, dequantize, fit_ranges, quantize
 
 BITS = st.integers(2, 8)
 FINITE = st.floats(-(2.0**40), 2.0**40, width=32)

@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.errors import InvalidField, Truncated
-from protocol.wire import MAX_VARINT, Reader, write_varint
+from keyfpn.protocol.errors import InvalidField, Truncated
+from keyfpn.protocol.wire import MAX_VARINT, Reader, write_varint
 
 
 @given(st.integers(0, MAX_VARINT))

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol import ans, errors
-from protocol.limits import Limits
+from keyfpn.protocol import ans, errors
+from keyfpn.protocol.limits import Limits
 from tests.protocol.golden.make import path_of
 from tests.protocol.integer_decoder import AnsStream
 from tests.protocol.latent_models import Case, cases, plain

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from protocol.geometry import Geometry
+from keyfpn.protocol.geometry import Geometry
 
 CHANNELS = 8
 

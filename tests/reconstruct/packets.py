@@ -6,9 +6,9 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from detector.model import DetectorModel
-from protocol.packet import Packet
-from reconstruct.codec import FeatureCodec, build_codec
+from keyfpn.detector.model import DetectorModel
+from keyfpn.protocol.packet import Packet
+from keyfpn.reconstruct.codec import FeatureCodec, build_codec
 
 
 def send(settings: str, model: DetectorModel, features: Mapping[str, Tensor], size: tuple[int, int]) -> Packet:

@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from detector.manifest import Manifest
-from detector.model import DetectorModel, open_detector
-from protocol.geometry import Geometry
-from reconstruct.codec import LEVELS, build_codec
-from reconstruct.fit import ParameterFitter
-from reconstruct.interpolate import nearest_levels
-from reconstruct.parameters import Parameters
+from keyfpn.detector.manifest import Manifest
+from keyfpn.detector.model import DetectorModel, open_detector
+from keyfpn.protocol.geometry import Geometry
+from keyfpn.reconstruct.codec import LEVELS, build_codec
+from keyfpn.reconstruct.fit import ParameterFitter
+from keyfpn.reconstruct.interpolate import nearest_levels
+from keyfpn.reconstruct.parameters import Parameters
 
 
 @pytest.fixture(scope="module")

@@ -10,16 +10,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from detector.manifest import Manifest
-from detector.model import DetectorModel, open_detector
-from protocol.chunk import Chunk, Float, Latent
-from protocol.errors import ConfigurationError, FingerprintMismatch, InvalidField, ProtocolError
-from protocol.geometry import Geometry
-from protocol.packet import Packet
-from protocol.quantization import fit_ranges
-from reconstruct.codec import LEVELS, build_codec, codec_of
-from reconstruct.fit import ParameterFitter
-from reconstruct.parameters import Parameters
+from keyfpn.detector.manifest import Manifest
+from keyfpn.detector.model import DetectorModel, open_detector
+from keyfpn.protocol.chunk import Chunk, Float, Latent
+from keyfpn.protocol.errors import ConfigurationError, FingerprintMismatch, InvalidField, ProtocolError
+from keyfpn.protocol.geometry import Geometry
+from keyfpn.protocol.packet import Packet
+from keyfpn.protocol.quantization import fit_ranges
+from keyfpn.reconstruct.codec import LEVELS, build_codec, codec_of
+from keyfpn.reconstruct.fit import ParameterFitter
+from keyfpn.reconstruct.parameters import Parameters
 from tests.reconstruct.packets import packet_of
 
 FINGERPRINT = b"8 bytes."

@@ -8,11 +8,11 @@ import torch
 from detectron2.modeling import GeneralizedRCNN
 from torch import Tensor
 
-from detector.model import DetectorModel
-from detector.split import EdgeHalf
-from protocol.errors import ConfigurationError, InvalidField
-from reconstruct.codec import LEVELS, build_codec, codec_names, codec_of
-from reconstruct.layers import REBUILT
+from keyfpn.detector.model import DetectorModel
+from keyfpn.detector.split import EdgeHalf
+from keyfpn.protocol.errors import ConfigurationError, InvalidField
+from keyfpn.reconstruct.codec import LEVELS, build_codec, codec_names, codec_of
+from keyfpn.reconstruct.layers import REBUILT
 from tests.reconstruct.packets import send
 
 SIZE = (90, 120)

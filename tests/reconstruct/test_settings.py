@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from protocol.errors import ConfigurationError
-from reconstruct.settings import CodecSettings
+from keyfpn.protocol.errors import ConfigurationError
+from keyfpn.reconstruct.settings import CodecSettings
 
 KEYS = st.from_regex(r"[a-z][a-z0-9_]{0,8}", fullmatch=True)
 VALUES = st.from_regex(r"[A-Za-z0-9_.+-]{1,12}", fullmatch=True)

@@ -18,12 +18,12 @@ import pytest
 import torch
 from detectron2.modeling import GeneralizedRCNN
 
-from detector.model import DetectorModel
-from detector.split import EdgeHalf
-from protocol.keyfpn_pb2_grpc import DetectionStub
-from protocol.packet import Packet
-from reconstruct.codec import build_codec
-from server.pipeline import DetectionPipeline
+from keyfpn.detector.model import DetectorModel
+from keyfpn.detector.split import EdgeHalf
+from keyfpn.protocol.keyfpn_pb2_grpc import DetectionStub
+from keyfpn.protocol.packet import Packet
+from keyfpn.reconstruct.codec import build_codec
+from keyfpn.server.pipeline import DetectionPipeline
 
 COMMAND = Path(sys.executable).parent / "keyfpn-server"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from server.backlog import BYTES_AHEAD, FRAMES_AHEAD, Backlog
+from keyfpn.server.backlog import BYTES_AHEAD, FRAMES_AHEAD, Backlog
 
 
 async def _has_room(backlog: Backlog) -> bool:

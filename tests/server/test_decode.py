@@ -13,10 +13,10 @@ from PIL import Image
 from pycocotools.coco import COCO
 from typer.testing import CliRunner
 
-from detector.model import DetectorModel
-from protocol.packet import Packet
-from server.cli import app
-from server.pipeline import DetectionPipeline
+from keyfpn.detector.model import DetectorModel
+from keyfpn.protocol.packet import Packet
+from keyfpn.server.cli import app
+from keyfpn.server.pipeline import DetectionPipeline
 
 runner = CliRunner()
 

@@ -17,13 +17,13 @@ from detectron2.modeling import GeneralizedRCNN
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from detector.detections import Detections
-from detector.model import DetectorModel, open_detector
-from protocol.chunk import Float, Uniform, encode_level
-from protocol.errors import FingerprintMismatch, LimitExceeded, ProtocolError
-from protocol.packet import Packet
-from protocol.quantization import Ranges
-from server.pipeline import DetectionPipeline, limits_for
+from keyfpn.detector.detections import Detections
+from keyfpn.detector.model import DetectorModel, open_detector
+from keyfpn.protocol.chunk import Float, Uniform, encode_level
+from keyfpn.protocol.errors import FingerprintMismatch, LimitExceeded, ProtocolError
+from keyfpn.protocol.packet import Packet
+from keyfpn.protocol.quantization import Ranges
+from keyfpn.server.pipeline import DetectionPipeline, limits_for
 
 EXTREMES = np.float32([0, 1, -1, 1e20, -1e20, 3.4e38, -3.4e38])
 

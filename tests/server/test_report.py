@@ -4,10 +4,10 @@ import json
 
 import pytest
 
-from detector.model import DetectorModel
-from reconstruct.codec import codec_names
-from server import report
-from server.service import StreamSummary
+from keyfpn.detector.model import DetectorModel
+from keyfpn.reconstruct.codec import codec_names
+from keyfpn.server import report
+from keyfpn.server.service import StreamSummary
 
 SUMMARY = StreamSummary(peer="ipv4:10.0.0.7:4711", stream_id=0xAB, frames=4, errors=1, total_ms=50.0)
 

@@ -15,14 +15,14 @@ import numpy as np
 import psutil
 import pytest
 
-from detector.detections import Detections
-from detector.model import DetectorModel
-from protocol import keyfpn_pb2 as pb
-from protocol.chunk import Float, encode_level
-from protocol.keyfpn_pb2_grpc import DetectionStub, add_DetectionServicer_to_server
-from protocol.packet import VERSION, Packet
-from server.pipeline import DetectionPipeline, limits_for
-from server.service import DetectionService
+from keyfpn.detector.detections import Detections
+from keyfpn.detector.model import DetectorModel
+from keyfpn.protocol import keyfpn_pb2 as pb
+from keyfpn.protocol.chunk import Float, encode_level
+from keyfpn.protocol.keyfpn_pb2_grpc import DetectionStub, add_DetectionServicer_to_server
+from keyfpn.protocol.packet import VERSION, Packet
+from keyfpn.server.pipeline import DetectionPipeline, limits_for
+from keyfpn.server.service import DetectionService
 
 if TYPE_CHECKING:
     from .conftest import Server

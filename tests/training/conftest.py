@@ -13,10 +13,10 @@ from detectron2.config import CfgNode
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from detector import BUNDLED
-from detector.coco import CocoData
-from detector.config import read_config
-from detector.model import CONFIG_FILE, MODELS, WEIGHTS_FILE
+from keyfpn.detector import BUNDLED
+from keyfpn.detector.coco import CocoData
+from keyfpn.detector.config import read_config
+from keyfpn.detector.model import CONFIG_FILE, MODELS, WEIGHTS_FILE
 
 PICTURES, HEIGHT, WIDTH = 12, 72, 96
 CATEGORIES = {3: 230, 7: 20}

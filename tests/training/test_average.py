@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from training.average import moving_average
+from keyfpn.training.average import moving_average
 
 
 def network(value: float) -> nn.Module:

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import nn
 
-from training.average import moving_average
-from training.checkpoint import TrainingState
-from training.errors import CheckpointError
+from keyfpn.training.average import moving_average
+from keyfpn.training.checkpoint import TrainingState
+from keyfpn.training.errors import CheckpointError
 
 SETTINGS = {"task": "line", "steps": 10, "short_side": (0.5, 1.0), "precision": "fp32"}
 

@@ -13,9 +13,9 @@ import pytest
 from safetensors.torch import save_file
 from typer.testing import CliRunner, Result
 
-from detector.model import open_detector
-from training.cli import app
-from training.log import read_log
+from keyfpn.detector.model import open_detector
+from keyfpn.training.cli import app
+from keyfpn.training.log import read_log
 
 
 def arguments(drawn: Path, out: Path, config: Path, *more: object) -> list[str]:

@@ -6,8 +6,8 @@ import pytest
 import torch
 from detectron2.config import CfgNode
 
-from detector.errors import PictureError
-from training.crops import CropBatches
+from keyfpn.detector.errors import PictureError
+from keyfpn.training.crops import CropBatches
 
 
 @pytest.fixture

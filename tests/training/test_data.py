@@ -12,11 +12,11 @@ from detectron2.config import CfgNode
 from hypothesis import given
 from hypothesis import strategies as st
 
-from detector.coco import CocoData, Picture
-from detector.errors import PictureError
-from training.data import Batch, StepBatches, category_ids, hold_out, load_batches, positions, samples
-from training.errors import TrainingError
-from training.recipe import Recipe
+from keyfpn.detector.coco import CocoData, Picture
+from keyfpn.detector.errors import PictureError
+from keyfpn.training.data import Batch, StepBatches, category_ids, hold_out, load_batches, positions, samples
+from keyfpn.training.errors import TrainingError
+from keyfpn.training.recipe import Recipe
 
 RECIPE = Recipe(batch=3, seed=1)
 

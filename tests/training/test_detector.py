@@ -13,18 +13,18 @@ from rich.console import Console
 from safetensors.torch import load_file, save_file
 from torchvision.models import mobilenet_v2
 
-from detector import BUNDLED
-from detector.coco import CocoData
-from detector.config import read_config
-from detector.errors import ModelError, WeightsError
-from detector.model import MODELS, WEIGHTS_FILE, open_detector
-from detector.pictures import Preprocessor, read_picture
-from detector.split import EdgeHalf, ServerHalf
-from training.data import Batch, hold_out
-from training.detector import DetectorTraining, initial_network, read_training_config
-from training.log import Record, read_log
-from training.loop import Ending, TrainingLoop
-from training.recipe import Recipe
+from keyfpn.detector import BUNDLED
+from keyfpn.detector.coco import CocoData
+from keyfpn.detector.config import read_config
+from keyfpn.detector.errors import ModelError, WeightsError
+from keyfpn.detector.model import MODELS, WEIGHTS_FILE, open_detector
+from keyfpn.detector.pictures import Preprocessor, read_picture
+from keyfpn.detector.split import EdgeHalf, ServerHalf
+from keyfpn.training.data import Batch, hold_out
+from keyfpn.training.detector import DetectorTraining, initial_network, read_training_config
+from keyfpn.training.log import Record, read_log
+from keyfpn.training.loop import Ending, TrainingLoop
+from keyfpn.training.recipe import Recipe
 
 RECIPE = Recipe(steps=40, batch=2, holdout=3, precision="fp32", head_learning_rate=2e-3, backbone_learning_rate=1e-4)
 
@@ -138,7 +138,7 @@ def test_held_out_pictures_never_reach_a_batch(
 ) -> None:
     task = DetectorTraining(initial_network(tiny_cfg, seed=0), tiny_cfg, data, RECIPE)
     read: list[Path] = []
-    monkeypatch.setattr("training.data.read_picture", lambda path: (read.append(path), read_picture(path))[1])
+    monkeypatch.setattr("keyfpn.training.data.read_picture", lambda path: (read.append(path), read_picture(path))[1])
     for step in range(12):
         assert isinstance(task._batches[step], list)
     assert set(read) == {

@@ -5,9 +5,9 @@ import torch
 from detectron2.modeling import GeneralizedRCNN
 from torch import Tensor
 
-from training.detector_view import DetectorView, Observation
-from training.distortion import distortion, feature_error
-from training.reconstruction_recipe import DistortionWeights
+from keyfpn.training.detector_view import DetectorView, Observation
+from keyfpn.training.distortion import distortion, feature_error
+from keyfpn.training.reconstruction_recipe import DistortionWeights
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from training.factorized import FactorizedPrior
-from training.tables import Frame
+from keyfpn.training.factorized import FactorizedPrior
+from keyfpn.training.tables import Frame
 
 
 def frames(count: int, seed: int) -> list[Frame]:

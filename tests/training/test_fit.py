@@ -7,11 +7,11 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from detector import BUNDLED
-from detector.model import CONFIG_FILE, MODELS, WEIGHTS_FILE, DetectorModel, open_detector
-from reconstruct.codec import build_codec
-from reconstruct.parameters import Parameters
-from training.cli import app
+from keyfpn.detector import BUNDLED
+from keyfpn.detector.model import CONFIG_FILE, MODELS, WEIGHTS_FILE, DetectorModel, open_detector
+from keyfpn.reconstruct.codec import build_codec
+from keyfpn.reconstruct.parameters import Parameters
+from keyfpn.training.cli import app
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,13 @@ import torch
 from detectron2.modeling import GeneralizedRCNN
 from torch import Tensor
 
-from detector.split import EdgeHalf
-from reconstruct.layers import REBUILT
-from reconstruct.learned.network import CodecNetwork, Shape
-from reconstruct.learned.transforms import KEY_LEVELS
-from training.distortion import level_errors
-from training.linear_start import start_linear, started_parameters
-from training.reconstruction import start_standardize, start_top_down
+from keyfpn.detector.split import EdgeHalf
+from keyfpn.reconstruct.layers import REBUILT
+from keyfpn.reconstruct.learned.network import CodecNetwork, Shape
+from keyfpn.reconstruct.learned.transforms import KEY_LEVELS
+from keyfpn.training.distortion import level_errors
+from keyfpn.training.linear_start import start_linear, started_parameters
+from keyfpn.training.reconstruction import start_standardize, start_top_down
 
 TRADE_OFFS = (0.1, 1.0, 10.0)
 

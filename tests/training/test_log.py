@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.errors import TrainingError
-from training.log import Record, TrainingLog, read_log
+from keyfpn.training.errors import TrainingError
+from keyfpn.training.log import Record, TrainingLog, read_log
 
 RECORDS: list[Record] = [
     {"step": 0, "evaluation": {"AP": 0.0, "APl": None}},

@@ -11,12 +11,12 @@ import torch
 from rich.console import Console
 from torch import Tensor, nn
 
-from training import loop as loop_module
-from training.average import moving_average
-from training.checkpoint import TrainingState
-from training.errors import CheckpointError, TrainingError
-from training.log import Record, read_log
-from training.loop import Ending, TrainingLoop
+from keyfpn.training import loop as loop_module
+from keyfpn.training.average import moving_average
+from keyfpn.training.checkpoint import TrainingState
+from keyfpn.training.errors import CheckpointError, TrainingError
+from keyfpn.training.log import Record, read_log
+from keyfpn.training.loop import Ending, TrainingLoop
 
 STEPS = 12
 

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from training.log import Record
-from training.plot import plot_log
+from keyfpn.training.log import Record
+from keyfpn.training.plot import plot_log
 
 
 def draw(path: Path, records: list[Record]) -> np.ndarray:

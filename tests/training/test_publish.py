@@ -7,12 +7,12 @@ import torch
 import yaml
 from detectron2.config import CfgNode
 
-from detector.classes import Classes
-from detector.config import portable_config
-from detector.manifest import Manifest
-from detector.model import DetectorModel, open_detector
-from training.detector import initial_network
-from training.publish import half_precision, publish
+from keyfpn.detector.classes import Classes
+from keyfpn.detector.config import portable_config
+from keyfpn.detector.manifest import Manifest
+from keyfpn.detector.model import DetectorModel, open_detector
+from keyfpn.training.detector import initial_network
+from keyfpn.training.publish import half_precision, publish
 
 CLASSES = Classes(["square", "disc"], [3, 7])
 

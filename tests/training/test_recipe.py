@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from training.recipe import Recipe
-from training.reconstruction_recipe import CodecRecipe
+from keyfpn.training.recipe import Recipe
+from keyfpn.training.reconstruction_recipe import CodecRecipe
 
 
 def test_the_learning_rate_warms_up_and_falls_to_two_percent() -> None:

@@ -8,14 +8,14 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from detector.config import read_config
-from detector.model import build_network, open_detector
-from detector.pictures import Preprocessor, read_picture
-from detector.split import EdgeHalf
-from reconstruct.codec import build_codec, codec_names, codec_of
+from keyfpn.detector.config import read_config
+from keyfpn.detector.model import build_network, open_detector
+from keyfpn.detector.pictures import Preprocessor, read_picture
+from keyfpn.detector.split import EdgeHalf
+from keyfpn.reconstruct.codec import build_codec, codec_names, codec_of
+from keyfpn.training.cli import app
+from keyfpn.training.log import read_log
 from tests.reconstruct.packets import packet_of
-from training.cli import app
-from training.log import read_log
 
 
 @pytest.fixture(scope="module")

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from protocol.ans import PRECISION_BITS
-from protocol.context import PHASES
-from protocol.latent import LatentCoder
-from reconstruct.learned.network import CodecNetwork, Shape
-from reconstruct.learned.prior import SCALES, table_probabilities
-from training.tables import LARGEST_SYMBOL, Frame, fit_entropy_models
+from keyfpn.protocol.ans import PRECISION_BITS
+from keyfpn.protocol.context import PHASES
+from keyfpn.protocol.latent import LatentCoder
+from keyfpn.reconstruct.learned.network import CodecNetwork, Shape
+from keyfpn.reconstruct.learned.prior import SCALES, table_probabilities
+from keyfpn.training.tables import LARGEST_SYMBOL, Frame, fit_entropy_models
 
 SHAPE = Shape(16, 24, (8, 8, 8), (8, 8, 8, 8), groups=((2, 2), (2, 4), (3,)), qualities=2)
 

@@ -17,15 +17,15 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from benchmarks import rows
-from benchmarks.cli import app
-from benchmarks.errors import BenchmarkError
-from benchmarks.features import FeatureCache
-from benchmarks.levels import mix
-from benchmarks.levels.study import run_levels
-from detector.model import DetectorModel, open_detector
-from reconstruct.codec import _REGISTRY
-from reconstruct.parameters import Parameters
+from keyfpn.benchmarks import rows
+from keyfpn.benchmarks.cli import app
+from keyfpn.benchmarks.errors import BenchmarkError
+from keyfpn.benchmarks.features import FeatureCache
+from keyfpn.benchmarks.levels import mix
+from keyfpn.benchmarks.levels.study import run_levels
+from keyfpn.detector.model import DetectorModel, open_detector
+from keyfpn.reconstruct.codec import _REGISTRY
+from keyfpn.reconstruct.parameters import Parameters
 
 PICTURES = 2
 STEPS = (-0.1, 0.0, 0.1)

@@ -10,15 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from benchmarks import measure
-from benchmarks.levels.mix import beyond, fit_mix, grid_around, mix_of, publish_mix, search_mix
-from benchmarks.session import Session
-from detector.coco import Picture
-from detector.model import DetectorModel, open_detector
-from protocol.geometry import Geometry
-from reconstruct.codec import LEVELS, build_codec
-from reconstruct.fit import ParameterFitter
-from reconstruct.parameters import Parameters
+from keyfpn.benchmarks import measure
+from keyfpn.benchmarks.levels.mix import beyond, fit_mix, grid_around, mix_of, publish_mix, search_mix
+from keyfpn.benchmarks.session import Session
+from keyfpn.detector.coco import Picture
+from keyfpn.detector.model import DetectorModel, open_detector
+from keyfpn.protocol.geometry import Geometry
+from keyfpn.reconstruct.codec import LEVELS, build_codec
+from keyfpn.reconstruct.fit import ParameterFitter
+from keyfpn.reconstruct.parameters import Parameters
 
 PICTURES = [Picture(id, Path(f"{id}.jpg")) for id in range(3)]
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 
 import pytest
 
-from benchmarks.evaluation import Figures
-from benchmarks.levels.report import findings
-from benchmarks.levels.result import LevelResult
-from benchmarks.levels.rows import Measured, keyset_rows, precision_rows
-from detector.coco import Metrics
-from detector.model import DetectorModel
-from reconstruct.codec import _REGISTRY
+from keyfpn.benchmarks.evaluation import Figures
+from keyfpn.benchmarks.levels.report import findings
+from keyfpn.benchmarks.levels.result import LevelResult
+from keyfpn.benchmarks.levels.rows import Measured, keyset_rows, precision_rows
+from keyfpn.detector.coco import Metrics
+from keyfpn.detector.model import DetectorModel
+from keyfpn.reconstruct.codec import _REGISTRY
 
 UNSPLIT = 20.0
 # Of a picture whose p6 has 1 value: p5 has 4, p4 16, and so on.

@@ -6,15 +6,15 @@ from typing import ClassVar
 import pytest
 from typing_extensions import Self
 
-from benchmarks.levels.rebuild import Degrade
-from benchmarks.levels.rows import degradation_grid, degrade_rows, keyset_rows, mix_rows, own_mix, precision_rows
-from benchmarks.rows import codec_rows
-from detector.model import DetectorModel
-from protocol.errors import ConfigurationError
-from reconstruct.codec import _REGISTRY
-from reconstruct.interpolate import InterpolateCodec
-from reconstruct.parameters import Parameters
-from reconstruct.settings import CodecSettings
+from keyfpn.benchmarks.levels.rebuild import Degrade
+from keyfpn.benchmarks.levels.rows import degradation_grid, degrade_rows, keyset_rows, mix_rows, own_mix, precision_rows
+from keyfpn.benchmarks.rows import codec_rows
+from keyfpn.detector.model import DetectorModel
+from keyfpn.protocol.errors import ConfigurationError
+from keyfpn.reconstruct.codec import _REGISTRY
+from keyfpn.reconstruct.interpolate import InterpolateCodec
+from keyfpn.reconstruct.parameters import Parameters
+from keyfpn.reconstruct.settings import CodecSettings
 
 SUBSETS = 15  # of four levels, without the empty one
 

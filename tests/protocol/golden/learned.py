@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from protocol.geometry import Geometry
-from protocol.latent import LatentCoder, LatentModel
+from keyfpn.protocol.geometry import Geometry
+from keyfpn.protocol.latent import LatentCoder, LatentModel
 
 # Not padded, so that sides are no multiples of each other: 3 x 2, 5 x 3 and 18 x 11.
 GEOMETRY = Geometry(network_size=(70, 41), channels=2, size_divisibility=0)

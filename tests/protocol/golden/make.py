@@ -13,11 +13,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from protocol import ans
-from protocol.chunk import Chunk, Float, Latent, Quantization, Uniform, encode_level
-from protocol.geometry import Geometry
-from protocol.packet import Extension, Packet
-from protocol.quantization import Ranges
+from keyfpn.protocol import ans
+from keyfpn.protocol.chunk import Chunk, Float, Latent, Quantization, Uniform, encode_level
+from keyfpn.protocol.geometry import Geometry
+from keyfpn.protocol.packet import Extension, Packet
+from keyfpn.protocol.quantization import Ranges
 from tests.protocol.golden import learned
 
 FOLDER = Path(__file__).parent

@@ -10,10 +10,10 @@ import torch
 from detectron2.modeling import GeneralizedRCNN
 from torch import Tensor
 
-from detector.errors import ModelError
-from detector.model import DetectorModel, open_detector
-from detector.split import EdgeHalf
-from protocol.errors import (
+from keyfpn.detector.errors import ModelError
+from keyfpn.detector.model import DetectorModel, open_detector
+from keyfpn.detector.split import EdgeHalf
+from keyfpn.protocol.errors import (
     ConfigurationError,
     CorruptPayload,
     FingerprintMismatch,
@@ -21,13 +21,13 @@ from protocol.errors import (
     LimitExceeded,
     ProtocolError,
 )
-from protocol.limits import DEFAULT_LIMITS, Limits
-from protocol.packet import Packet
-from reconstruct.codec import LEVELS, build_codec, codec_names, codec_of
-from reconstruct.learned.files import read_coder, read_network, read_shape
-from reconstruct.learned.network import CodecNetwork
-from reconstruct.learned.transforms import KEY_LEVELS
-from reconstruct.learned.widths import take_common
+from keyfpn.protocol.limits import DEFAULT_LIMITS, Limits
+from keyfpn.protocol.packet import Packet
+from keyfpn.reconstruct.codec import LEVELS, build_codec, codec_names, codec_of
+from keyfpn.reconstruct.learned.files import read_coder, read_network, read_shape
+from keyfpn.reconstruct.learned.network import CodecNetwork
+from keyfpn.reconstruct.learned.transforms import KEY_LEVELS
+from keyfpn.reconstruct.learned.widths import take_common
 from tests.reconstruct.packets import send
 
 QUALITY_2 = "learned:quality=2"
