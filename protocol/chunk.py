@@ -6,6 +6,7 @@ values (C, H, W) ──► quantize ──► symbols or floats ──► entrop
 from dataclasses import dataclass
 
 import numpy as np
+from ml_dtypes import bfloat16
 from numpy.typing import NDArray
 
 from keyfpn.protocol import entropy
@@ -23,7 +24,7 @@ LEVEL_IDS = {level: int(level[1:]) for level in PYRAMID_LEVELS} | {
 _LEVELS = {level_id: level for level, level_id in LEVEL_IDS.items()}
 _CODERS = {coder_id: coder for coder, coder_id in CODER_IDS.items()}
 _FLOAT32, _FLOAT16, _UNIFORM_OF_MODEL, _UNIFORM_SENT, _LATENT = range(5)
-_BFLOAT16 = np.dtype("<u2")
+_BFLOAT16 = np.dtype(bfloat16).newbyteorder("<")
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class Float:
 
     def __post_init__(self) -> None:
         if self.bits not in (32, 16):
-            raise ConfigurationError(f"floats have 32 or 16 bits, not {self.bits}")
+            raise ConfigurationError("bits of a float", "32 or 16", self.bits)
 
 
 @dataclass(frozen=True)
@@ -47,9 +48,7 @@ class Uniform:
     def __post_init__(self) -> None:
         check_bits(self.bits)
         if self.ranges is not None and self.ranges.bits != self.bits:
-            raise ConfigurationError(
-                f"ranges for symbols of {self.ranges.bits} bits do not serve symbols of {self.bits}"
-            )
+            raise ConfigurationError("ranges of a chunk", f"ranges for {self.bits} bits", f"{self.ranges.bits} bits")
 
 
 @dataclass(frozen=True)
@@ -67,13 +66,13 @@ def check_coding(quantization: Quantization, coder: str) -> None:
         ConfigurationError: an unknown coder, `ans` with floats, or a latent with anything but `ans`.
     """
     if coder not in CODER_IDS:
-        raise ConfigurationError(f"the coder is one of {', '.join(CODER_IDS)}, not {coder!r}")
+        raise ConfigurationError("coder", f"one of {', '.join(CODER_IDS)}", repr(coder))
     if isinstance(quantization, Float) and coder == "ans":
         raise ConfigurationError(
-            "the coder ans codes integers only, not floats: choose uniform quantization, or the coder store or zstd"
+            "coder of floats", "store or zstd", coder, "ans codes integers only: quantize, or choose another coder."
         )
     if isinstance(quantization, Latent) and coder != "ans":
-        raise ConfigurationError(f"a latent is coded with ans alone, by the tables of its model, not with {coder}")
+        raise ConfigurationError("coder of a latent", "ans, with the tables of its model", coder)
 
 
 @dataclass(frozen=True)
@@ -98,9 +97,10 @@ class Chunk:
     def __post_init__(self) -> None:
         check_coding(self.quantization, self.coder)
         if self.level not in LEVEL_IDS:
-            raise ConfigurationError(f"a level is one of {', '.join(LEVEL_IDS)}, not {self.level!r}")
+            raise ConfigurationError("level of a chunk", f"one of {', '.join(LEVEL_IDS)}", repr(self.level))
         if isinstance(self.quantization, Latent) != (self.level in LATENT_LEVELS):
-            raise ConfigurationError(f"level {self.level} does not go with {type(self.quantization).__name__}")
+            expected = "a latent" if self.level in LATENT_LEVELS else "float or uniform"
+            raise ConfigurationError(f"quantization of {self.level}", expected, type(self.quantization).__name__)
 
     @property
     def header(self) -> bytes:
@@ -160,19 +160,20 @@ def encode_level(
 
     Raises:
         ConfigurationError: settings that do not go together.
-        ValueError: values of another shape than the ranges', not finite, or too large for float16.
+        FeatureError: values that are not finite, or too large for float16.
+        ValueError: values of another shape than the ranges'.
     """
     check_coding(quantization, coder)
     if isinstance(quantization, Float):
         return Chunk(level, coder, quantization, entropy.encode_floats(values, quantization.bits, coder))
     if isinstance(quantization, Latent):
-        raise ConfigurationError(f"level {level} is a latent's to code only in a learned codec")
+        raise ConfigurationError(
+            f"quantization of {level}", "float or uniform", "a latent, which a learned codec codes"
+        )
     ranges = quantization.ranges or model_ranges
     if ranges is None or ranges.bits != quantization.bits:
         found = "no ranges" if ranges is None else f"ranges for {ranges.bits} bits"
-        raise ConfigurationError(
-            f"level {level} is to be quantized to {quantization.bits} bits, and the model has {found} for it"
-        )
+        raise ConfigurationError(f"ranges of {level} in the model", f"ranges for {quantization.bits} bits", found)
     symbols = quantize(values, ranges).reshape(-1)
     return Chunk(level, coder, quantization, entropy.encode_symbols(symbols, quantization.bits, coder))
 
@@ -226,7 +227,7 @@ def _write_quantization(quantization: Quantization) -> tuple[int, bytes]:
     if quantization.ranges is None:
         return _UNIFORM_OF_MODEL, bits
     rows = np.stack([quantization.ranges.low, quantization.ranges.step], axis=1)  # low and step, channel by channel
-    return _UNIFORM_SENT, bits + write_varint(len(rows)) + (rows.view(np.uint32) >> 16).astype(_BFLOAT16).tobytes()
+    return _UNIFORM_SENT, bits + write_varint(len(rows)) + rows.astype(_BFLOAT16).tobytes()
 
 
 def _read_quantization(reader: Reader, scheme: int, level: str) -> Quantization:
@@ -243,5 +244,5 @@ def _read_quantization(reader: Reader, scheme: int, level: str) -> Quantization:
         return Uniform(bits)
     channels = reader.varint(f"channels of {level}")
     rows = np.frombuffer(reader.take(4 * channels, f"ranges of {level}"), dtype=_BFLOAT16).reshape(-1, 2)
-    low, step = (rows.T.astype(np.uint32) << 16).view(np.float32)
+    low, step = rows.T.astype(np.float32)
     return Uniform(bits, Ranges(low, step, bits))

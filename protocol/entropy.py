@@ -13,7 +13,7 @@ import zstandard
 from numpy.typing import NDArray
 
 from keyfpn.protocol import ans
-from keyfpn.protocol.errors import CorruptPayload
+from keyfpn.protocol.errors import CorruptPayload, FeatureError
 from keyfpn.protocol.wire import Reader, write_varint
 
 CODER_IDS = {"store": 0, "zstd": 1, "ans": 2}
@@ -64,12 +64,12 @@ def encode_floats(values: Float32, bits: int, coder: str) -> bytes:
     """The payload of float32 values as IEEE floats of 32 or 16 bits.
 
     Raises:
-        ValueError: values that are not finite, or not any more in 16 bits.
+        FeatureError: values that are not finite, or not any more in 16 bits.
     """
     with np.errstate(over="ignore"):
         floats = values.astype(_float_type(bits))
     if not np.isfinite(floats).all():
-        raise ValueError(f"features to send hold values that are not finite as float{bits}")
+        raise FeatureError("features to send", f"values that are finite as float{bits}", "some that are not")
     return floats.tobytes() if coder == "store" else _compress(floats.tobytes())
 
 

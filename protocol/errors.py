@@ -1,17 +1,18 @@
-"""The errors of the wire format.
+"""The errors of keyfpn: one tree, whose messages say what was expected, what was found and what to do.
 
 Whatever bytes come in, `protocol` answers with a value or with a subclass of `ProtocolError`, never with another
-exception. Settings that can never work are a `ConfigurationError` instead, raised before any frame is coded.
+exception. Settings that can never work are a `ConfigurationError` instead, raised before any frame is coded. Every room
+adds its own kinds below `Error`. A `ValueError` is a mistake of the program that calls, and nobody catches it.
 """
 # ruff: noqa: N818  # the names say what happened and travel as `FrameError.kind`; "Error" at each end would add nothing
 
 
-class ProtocolError(Exception):
-    """Bytes, or a packet about to be written, that break the wire format.
+class Error(Exception):
+    """What the person or the program that uses keyfpn can act on; the base of all its errors.
 
     Attributes:
-        subject: what the error is about, e.g. ``"chunk p3, payload"``.
-        expected: what the format, the limits or the receiver ask for.
+        subject: what the error is about, such as a file or ``"chunk p3, payload"``.
+        expected: what was asked for.
         found: what was there instead.
         hint: what to do about it; may be empty.
     """
@@ -26,6 +27,18 @@ class ProtocolError(Exception):
     def __str__(self) -> str:
         message = f"{self.subject}: expected {self.expected}, found {self.found}"
         return f"{message}. {self.hint}" if self.hint else message
+
+
+class ConfigurationError(Error):
+    """Settings that cannot work, alone or together, such as the coder `ans` with floats."""
+
+
+class FeatureError(Error):
+    """Features that the numbers of a codec cannot hold: not finite, or too large for 16 bits."""
+
+
+class ProtocolError(Error):
+    """Bytes, or a packet about to be written, that break the wire format."""
 
 
 class Truncated(ProtocolError):
@@ -62,7 +75,3 @@ class CorruptPayload(ProtocolError):
 
 class FingerprintMismatch(ProtocolError):
     """A packet made with another model than the receiver's."""
-
-
-class ConfigurationError(ValueError):
-    """Settings that cannot work together, such as the coder `ans` with floats."""

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from ml_dtypes import bfloat16
 from numpy.typing import ArrayLike, NDArray
 
-from keyfpn.protocol.errors import ConfigurationError, InvalidField
+from keyfpn.protocol.errors import ConfigurationError, FeatureError, InvalidField
 
 MIN_BITS, MAX_BITS = 2, 8
 # Far above the features of any network, and low enough for sums of squared errors to stay finite in float32.
@@ -81,7 +82,7 @@ class Ranges:
 def check_bits(bits: int) -> None:
     """Raises ConfigurationError unless `bits` is a symbol width that the format has."""
     if not MIN_BITS <= bits <= MAX_BITS:
-        raise ConfigurationError(f"symbols have {MIN_BITS} to {MAX_BITS} bits, not {bits}")
+        raise ConfigurationError("bits of a symbol", f"{MIN_BITS} to {MAX_BITS}", bits)
 
 
 def quantize(values: Float32, ranges: Ranges) -> NDArray[np.uint8]:
@@ -95,12 +96,13 @@ def quantize(values: Float32, ranges: Ranges) -> NDArray[np.uint8]:
         uint8 of the same shape, below 2**bits.
 
     Raises:
-        ValueError: another number of channels, or values that are not finite.
+        FeatureError: values that are not finite.
+        ValueError: another number of channels.
     """
     values = np.asarray(values, dtype=np.float32)
     _check_channels(values, ranges)
     if not np.isfinite(values).all():
-        raise ValueError("features to quantize hold values that are not finite")
+        raise FeatureError("features to quantize", "finite values", "some that are not")
     low, step = (_per_channel(row, values.ndim) for row in (ranges.low, ranges.step))
     return _symbols(values, low, step, ranges.bits).astype(np.uint8)
 
@@ -140,13 +142,16 @@ def fit_ranges(values: ArrayLike, bits: int, method: Literal["mse", "minmax"] = 
         method: see above.
 
     Raises:
-        ValueError: values that are not as above, or an unknown method.
+        FeatureError: values that are not finite and below 2**48 in magnitude.
+        ValueError: another shape, or an unknown method.
         ConfigurationError: bits out of range.
     """
     check_bits(bits)
     rows = np.asarray(values, dtype=np.float32)
-    if rows.ndim not in (2, 3) or rows.size == 0 or not np.abs(rows).max() < _MAX_MAGNITUDE:
-        raise ValueError("ranges are fitted to (channels, values), finite and below 2**48 in magnitude")
+    if rows.ndim not in (2, 3) or rows.size == 0:
+        raise ValueError(f"ranges are fitted to (channels, values): expected some, found shape {rows.shape}")
+    if not np.abs(rows).max() < _MAX_MAGNITUDE:
+        raise FeatureError("features to fit ranges to", "finite values below 2**48 in magnitude", "some that are not")
     rows = rows.reshape(len(rows), -1)
     if method == "minmax":
         return Ranges(*_covering(rows.min(axis=1), rows.max(axis=1), bits), bits)
@@ -220,10 +225,7 @@ def _check_channels(array: NDArray[np.generic], ranges: Ranges) -> None:
 
 def _to_bfloat16(row: ArrayLike) -> Float32:
     """The nearest bfloat16 values, ties to even, as a new float32 array; NaN stays NaN."""
-    exact = np.array(row, dtype=np.float32)
-    words = exact.view(np.uint32)
-    rounded = (words + np.uint32(0x7FFF) + (words >> 16 & 1)) & np.uint32(0xFFFF0000)
-    return np.where(np.isnan(exact), exact, rounded.view(np.float32))
+    return np.asarray(row, dtype=np.float32).astype(bfloat16).astype(np.float32)
 
 
 def _floor_to_bfloat16(row: Float32) -> Float32:

@@ -7,7 +7,7 @@ from hypothesis.extra import numpy as hnp
 from numpy.typing import NDArray
 
 from keyfpn.protocol import entropy
-from keyfpn.protocol.errors import CorruptPayload, InvalidField, Truncated
+from keyfpn.protocol.errors import CorruptPayload, FeatureError, InvalidField, Truncated
 from keyfpn.protocol.wire import write_varint
 
 CODERS = ("store", "zstd", "ans")
@@ -59,7 +59,7 @@ def test_floats_are_little_endian() -> None:
 
 @pytest.mark.parametrize(("bits", "value"), [(32, np.inf), (32, np.nan), (16, 70000), (16, -np.inf)])
 def test_only_finite_floats_are_sent(bits: int, value: float) -> None:
-    with pytest.raises(ValueError, match=f"not finite as float{bits}"):
+    with pytest.raises(FeatureError, match=f"finite as float{bits}"):
         entropy.encode_floats(np.float32([0, value]), bits, "store")
 
 
