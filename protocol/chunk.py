@@ -167,9 +167,8 @@ def encode_level(
     if isinstance(quantization, Float):
         return Chunk(level, coder, quantization, entropy.encode_floats(values, quantization.bits, coder))
     if isinstance(quantization, Latent):
-        raise ConfigurationError(
-            f"quantization of {level}", "float or uniform", "a latent, which a learned codec codes"
-        )
+        found = "a latent, which a learned codec codes"
+        raise ConfigurationError(f"quantization of {level}", "float or uniform", found)
     ranges = quantization.ranges or model_ranges
     if ranges is None or ranges.bits != quantization.bits:
         found = "no ranges" if ranges is None else f"ranges for {ranges.bits} bits"

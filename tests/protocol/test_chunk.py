@@ -96,9 +96,7 @@ def test_which_coder_goes_with_what(quantization: Quantization, coder: str) -> N
         Chunk(level, coder, quantization, b"")
         return
     for attempt in (lambda: check_coding(quantization, coder), lambda: Chunk(level, coder, quantization, b"")):
-        with pytest.raises(
-            ConfigurationError, match=r"ans codes integers only|expected ans, with the tables of its model"
-        ):
+        with pytest.raises(ConfigurationError, match=r"ans codes integers only|with the tables of its model"):
             attempt()
 
 
@@ -114,7 +112,7 @@ def test_which_coder_goes_with_what(quantization: Quantization, coder: str) -> N
         (lambda: Chunk("y3", "store", Float(), b""), "y3: expected a latent, found Float"),
         (
             lambda: encode_level("p3", VALUES, Uniform(4), "ans"),
-            "ranges of p3 in the model: expected ranges for 4 bits, found no ranges",
+            "expected ranges for 4 bits, found no ranges",
         ),
         (
             lambda: encode_level("p3", VALUES, Uniform(5), "ans", RANGES),
@@ -176,10 +174,10 @@ def test_a_latent_is_the_learned_codecs_to_decode() -> None:
         ("03", Truncated, "coding of p3"),
         ("03 30 00", InvalidField, "coder of p3: .* found 3"),
         ("03 05 00", InvalidField, "quantization of p3: expected a scheme from 0 to 4, found 5"),
-        ("03 20 00", InvalidField, "coding of p3: .* found the coder ans codes integers only"),
-        ("10 04 00", InvalidField, "coding of y0: .* alone"),
+        ("03 20 00", InvalidField, "coding of p3: .* ans codes integers only"),
+        ("10 04 00", InvalidField, "coding of y0: .* with the tables of its model"),
         ("03 24 00", InvalidField, "coding of p3: .* p3: expected float or uniform, found Latent"),
-        ("10 00 00", InvalidField, "coding of y0: .* y0 does not go with Float"),
+        ("10 00 00", InvalidField, "coding of y0: .* expected a latent, found Float"),
         ("03 02", Truncated, "bits of p3"),
         ("03 02 01 00", InvalidField, "bits of p3: expected 2 to 8, found 1"),
         ("03 03 09 00", InvalidField, "bits of p3: expected 2 to 8, found 9"),
