@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import max_pool2d
 
-from keyfpn.detector.files import whole_file
 from keyfpn.detector.split import Precision
+from keyfpn.protocol.files import whole_file
 from keyfpn.protocol.geometry import Geometry
 
 from .errors import BenchmarkError

@@ -77,7 +77,7 @@ def console() -> Console:
 
 def write_files(out: Path, contents: Mapping[str, bytes]) -> None:
     """Write name to content into a folder, each file whole or not at all."""
-    from keyfpn.detector.files import whole_file
+    from keyfpn.protocol.files import whole_file
 
     out.mkdir(parents=True, exist_ok=True)
     for name, content in contents.items():

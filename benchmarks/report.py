@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 from rich.console import Console
 
+from keyfpn.console.tables import Table, ap, interval, print_tables, ratio, signed
+
 from .bootstrap import CONFIDENCE, RESAMPLES
 from .curves import BdRate
 from .evaluation import AGREEMENT_SCORE, Figures
 from .result import DROPS, STUDY_XFOLD, RateResult
 from .rows import RateRow
-from .tables import Table, ap, interval, print_tables, signed, xfold
 
 _METHOD = f"""## How to read this
 
@@ -85,7 +86,7 @@ def _drop_table(result: RateResult) -> Table:
         cells = [line]
         for drop in DROPS:
             rate = result.at_drop[drop][line]
-            cells += ["–", "–"] if rate is None else [f"{rate:,.0f}", xfold(result.raw_bytes / rate)]
+            cells += ["–", "–"] if rate is None else [f"{rate:,.0f}", ratio(result.raw_bytes / rate)]
         rows.append(cells)
     return Table(
         "What a drop buys: the fewest bytes per picture within it (–: the line does not cross it)", columns, rows
@@ -123,7 +124,7 @@ def _figures_row(result: RateResult, row: RateRow, figures: Figures) -> list[str
     return [
         " ".join(_options(row.setting)[1]),
         f"{figures.bytes:,.0f}",
-        xfold(result.raw_bytes / figures.bytes),
+        ratio(result.raw_bytes / figures.bytes),
         f"{metrics.AP:.2f}",
         interval(figures.intervals["AP"]),
         *(ap(value) for value in (metrics.AP50, metrics.APs, metrics.APm, metrics.APl, figures.agreement)),

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from rich.console import Console
 
+from keyfpn.console.tables import Table
 from keyfpn.detector.model import DetectorModel
 
 from .codec_times import CodecTime
 from .split import Difference, EdgeTime
-from .tables import Table
 
 
 def print_split(

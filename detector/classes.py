@@ -10,8 +10,9 @@ from pathlib import Path
 from detectron2.config import CfgNode
 from detectron2.data import MetadataCatalog
 
+from keyfpn.protocol.files import whole_file
+
 from .errors import ModelError
-from .files import whole_file
 
 FILE = "classes.json"
 

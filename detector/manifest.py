@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from keyfpn.protocol.files import whole_file
+
 from .errors import ModelError
-from .files import whole_file
 
 FILE = "manifest.json"
 FORMAT = 1

@@ -8,9 +8,10 @@ from pathlib import Path
 from safetensors.torch import save
 from torch import Tensor
 
+from keyfpn.protocol.files import whole_file
+
 from .classes import Classes
 from .config import portable_config
-from .files import whole_file
 from .model import CONFIG_FILE, WEIGHTS_FILE, DetectorModel
 
 

@@ -12,8 +12,8 @@ from typing import Any, BinaryIO
 
 from typing_extensions import Self
 
-from keyfpn.detector.files import whole_file
 from keyfpn.detector.model import DetectorModel
+from keyfpn.protocol.files import whole_file
 
 from .in_flight import Answer
 from .records import answer_record, json_line

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 from typing_extensions import Self
 
 from keyfpn.detector.errors import ModelError
-from keyfpn.detector.files import whole_file
 from keyfpn.detector.model import DetectorModel
 from keyfpn.protocol.errors import ConfigurationError, InvalidField
+from keyfpn.protocol.files import whole_file
 from keyfpn.protocol.geometry import Geometry
 from keyfpn.protocol.packet import Packet
 

@@ -12,8 +12,8 @@ import numpy as np
 from safetensors.numpy import load_file, save
 
 from keyfpn.detector.errors import ModelError
-from keyfpn.detector.files import whole_file
 from keyfpn.detector.model import DetectorModel
+from keyfpn.protocol.files import whole_file
 from keyfpn.protocol.quantization import Ranges
 
 RANGES_FILE, MIXES_FILE = "ranges.safetensors", "mixes.json"

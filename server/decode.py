@@ -11,10 +11,10 @@ from typing import Any
 
 from keyfpn.detector.detections import Detections
 from keyfpn.detector.errors import PictureError
-from keyfpn.detector.files import whole_file
 from keyfpn.detector.model import DetectorModel
 from keyfpn.detector.pictures import SUFFIXES, read_picture
 from keyfpn.protocol.errors import LimitExceeded
+from keyfpn.protocol.files import whole_file
 from keyfpn.protocol.packet import Packet
 
 from .errors import PacketFileError

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.swa_utils import AveragedModel
 
-from keyfpn.detector.files import whole_file
+from keyfpn.protocol.files import whole_file
 
 from .errors import CheckpointError
 

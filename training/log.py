@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from keyfpn.detector.files import whole_file
+from keyfpn.protocol.files import whole_file
 
 from .errors import TrainingError
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from matplotlib.figure import Figure
 
-from keyfpn.detector.files import whole_file
+from keyfpn.protocol.files import whole_file
 
 from .log import Record
 

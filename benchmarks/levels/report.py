@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from rich.console import Console
 
+from keyfpn.console.tables import Table, ap, interval, print_tables, ratio, signed
 from keyfpn.reconstruct.codec import LEVELS
 from keyfpn.reconstruct.parameters import Mix
 from keyfpn.reconstruct.settings import CodecSettings
@@ -14,7 +15,6 @@ from ..bootstrap import CONFIDENCE, RESAMPLES
 from ..evaluation import AGREEMENT_SCORE
 from ..result import STUDY_XFOLD
 from ..rows import Scope
-from ..tables import Table, ap, interval, print_tables, signed, xfold
 from .mix import best
 from .plot import FIGURES
 from .rebuild import KEY_LEVELS, Degrade, P4Mix
@@ -94,7 +94,7 @@ def _headline(result: LevelResult) -> str:
     if found is not None:
         drops = " and ".join(f"{_drop(result, one)} ({scope})" for scope, one in within.items() if one is not None)
         words.append(
-            f"Of what was measured, {found.row.setting} is the first beyond it, {xfold(result.xfold(found))}x: {drops}."
+            f"Of what was measured, {found.row.setting} is the first beyond it, {ratio(result.xfold(found))}x: {drops}."
         )
     return " ".join(words)
 
@@ -122,7 +122,7 @@ def _cheapest(result: LevelResult) -> str:
     for scope in SCOPES:
         one = result.cheapest(scope)
         assert one is not None  # without a search over the key sets there is no such finding
-        words.append(f"{_set_name(one)} ({xfold(result.xfold(one))}x, {_drop(result, one)}) in the scope {scope}")
+        words.append(f"{_set_name(one)} ({ratio(result.xfold(one))}x, {_drop(result, one)}) in the scope {scope}")
     return f"The cheapest key levels within −{result.max_drop:g} AP: {'; '.join(words)}."
 
 
@@ -180,7 +180,7 @@ def _settings_table(title: str, pairs: Sequence[Mapping[Scope, Measured]], resul
         for scope, one in pair.items():
             metrics = one.figures.metrics
             values = (metrics.AP50, metrics.APs, metrics.APm, metrics.APl, one.figures.agreement)
-            said = (_words(result, one), f"{one.elements:,.0f}", xfold(result.xfold(one)))
+            said = (_words(result, one), f"{one.elements:,.0f}", ratio(result.xfold(one)))
             said = said if scope == SCOPES[0] else ("", "", "")
             cells = (scope, ap(metrics.AP), interval(one.figures.intervals["AP"]), *(ap(value) for value in values))
             rows.append((*said, *cells))

@@ -24,8 +24,8 @@ from safetensors.torch import load_file, save
 from torch import nn
 
 from keyfpn.detector.errors import ModelError
-from keyfpn.detector.files import whole_file
 from keyfpn.detector.model import DetectorModel
+from keyfpn.protocol.files import whole_file
 from keyfpn.protocol.latent import LatentCoder, LatentModel
 
 from .network import CodecNetwork, Shape

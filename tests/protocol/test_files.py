@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from keyfpn.detector.files import whole_file
+from keyfpn.protocol.files import whole_file
 
 
 def test_a_file_takes_its_place_when_it_is_whole(tmp_path: Path) -> None:

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table as RichTable
+from rich.text import Text
+
+from .text import printable
 
 
 @dataclass(frozen=True)
@@ -25,27 +28,30 @@ class Table:
         for index, column in enumerate(self.columns):
             table.add_column(column, justify="right" if index else "left", overflow="fold", no_wrap=not index)
         for row in self.rows:
-            table.add_row(*row)
+            table.add_row(*(Text(printable(cell)) for cell in row))
         return table
 
     def to_markdown(self) -> str:
         """GitHub's dialect."""
-        rule = [":--", *["--:"] * (len(self.columns) - 1)]
-        lines = [self.columns, rule, *self.rows]
-        return f"## {self.title}\n\n" + "".join(f"| {' | '.join(line)} |\n" for line in lines)
+        from tabulate import tabulate  # of an extra: only reports of benchmarks need it
+
+        rows = [[cell.replace("|", "\\|") for cell in row] for row in self.rows]
+        align = ("left", *["right"] * (len(self.columns) - 1))
+        table = tabulate(rows, list(self.columns), tablefmt="pipe", disable_numparse=True, colalign=align)
+        return f"## {self.title}\n\n{table}\n"
 
 
 def print_tables(tables: Iterable[Table], console: Console) -> None:
     """Print tables one below the other, each under its title."""
     for table in tables:
         console.print()
-        console.print(table.title, style="bold")
+        console.print(Text(table.title, style="bold"))
         console.print(table.to_rich())
 
 
-def xfold(ratio: float) -> str:
-    """How many times less, in four digits or so."""
-    return f"{ratio:,.{3 if ratio < 10 else 1 if ratio < 100 else 0}f}"
+def ratio(value: float) -> str:
+    """A compression ratio, in four digits or so."""
+    return f"{value:,.{3 if value < 10 else 1 if value < 100 else 0}f}"
 
 
 def ap(value: float | None) -> str:
