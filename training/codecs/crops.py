@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from detectron2.config import CfgNode
 from detectron2.data import transforms as T
@@ -14,7 +13,7 @@ from torch.utils.data import Dataset
 
 from keyfpn.detector.errors import PictureError
 from keyfpn.detector.pictures import Preprocessor, read_picture
-from keyfpn.training.detector.data import positions
+from keyfpn.training.engine.batches import positions, seed_global_draws
 
 
 class CropBatches(Dataset[Tensor | PictureError]):
@@ -57,12 +56,20 @@ class CropBatches(Dataset[Tensor | PictureError]):
 
     def __getitem__(self, step: int) -> Tensor | PictureError:
         """The batch of a step; an error is handed over, not raised, because a worker process would wrap it."""
-        np.random.seed(np.random.SeedSequence([self._seed, step]).generate_state(4))  # detectron2 draws from the global
         try:
-            chosen = positions(step, self._batch, len(self._pictures), self._seed)
-            return torch.stack([self._augmented(self._pictures[position]) for position in chosen])
+            return self.crops(step)
         except PictureError as error:
             return error
+
+    def crops(self, step: int) -> Tensor:
+        """The batch of a step.
+
+        Raises:
+            PictureError: a picture cannot be read.
+        """
+        seed_global_draws(self._seed, step)
+        chosen = positions(step, self._batch, len(self._pictures), self._seed)
+        return torch.stack([self._augmented(self._pictures[position]) for position in chosen])
 
     def _augmented(self, path: Path) -> Tensor:
         augmented = T.AugInput(read_picture(path))

@@ -122,7 +122,8 @@ def _anchor_difference(truth: Observation, objectness: Tensor, deltas: Tensor) -
 def _proposal_difference(truth: Observation, class_logits: Tensor, box_deltas: Tensor) -> Tensor:
     probabilities = truth.class_logits.softmax(-1)
     divergence = F.kl_div(class_logits.log_softmax(-1), probabilities, reduction="none").sum(-1)
-    distance = F.smooth_l1_loss(box_deltas, truth.box_deltas, reduction="none", beta=0.1).unflatten(1, (-1, 4)).sum(-1)
+    distances = F.smooth_l1_loss(box_deltas, truth.box_deltas, reduction="none", beta=0.1)
+    distance = torch.unflatten(distances, 1, (-1, 4)).sum(-1)
     objects = probabilities[:, :-1]
     # Each class has deltas of its own, or one set serves all.
     weight = objects if distance.shape[1] > 1 else objects.sum(1, keepdim=True)

@@ -5,30 +5,27 @@ from __future__ import annotations
 from collections.abc import Generator
 from pathlib import Path
 
-import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import GeneralizedRCNN
 from detectron2.utils.events import EventStorage
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import AdamW
 
-from keyfpn.detector import BUNDLED
-from keyfpn.detector.backbone import MobileNetV2
 from keyfpn.detector.classes import Classes
 from keyfpn.detector.coco import CocoData, match, summarize
-from keyfpn.detector.config import portable_config, read_config
+from keyfpn.detector.config import portable_config
 from keyfpn.detector.detections import Detections
-from keyfpn.detector.errors import ModelError, WeightsError
-from keyfpn.detector.model import CONFIG_FILE, MODELS, DetectorModel, build_network
+from keyfpn.detector.model import DetectorModel
 from keyfpn.detector.pictures import Preprocessor, read_picture
 from keyfpn.detector.split import EdgeHalf, ServerHalf, autocast
-from keyfpn.detector.weights import load_weights, read_checkpoint
 from keyfpn.training.engine.average import moving_average
+from keyfpn.training.engine.batches import load_batches
 from keyfpn.training.engine.checkpoint import TrainingState
+from keyfpn.training.engine.holdout import hold_out
 from keyfpn.training.engine.loop import Figures
 
 from .card import model_card
-from .data import Batch, StepBatches, category_ids, hold_out, load_batches, samples
+from .data import Batch, StepBatches, category_ids, samples
 from .publish import publish
 from .recipe import Recipe
 
@@ -36,11 +33,13 @@ from .recipe import Recipe
 class DetectorTraining:
     """The detector's training as a :class:`keyfpn.training.engine.loop.Task`."""
 
+    shown_losses = ()
+
     def __init__(self, network: GeneralizedRCNN, cfg: CfgNode, data: CocoData, recipe: Recipe) -> None:
         """Prepare a network's training.
 
         Args:
-            network: with its initial weights, from :func:`initial_network`.
+            network: with its initial weights, from :func:`~keyfpn.training.detector.start.initial_network`.
             cfg: its config.
             data: pictures and boxes.
             recipe: how to train.
@@ -70,7 +69,7 @@ class DetectorTraining:
 
     def evaluate(self) -> Figures:
         """AP of the averaged weights on the held-out pictures."""
-        return self._average_precision(self.state.average.module.eval())
+        return self._average_precision(self.state.averaged)
 
     def publish(self, folder: Path) -> Figures:
         """Write the averaged weights as a model folder; AP of those files on the held-out pictures."""
@@ -90,7 +89,7 @@ class DetectorTraining:
             )
 
         publish(
-            self.state.average.module,
+            self.state.averaged,
             self.config,
             Classes([self._data.coco.cats[number]["name"] for number in self._category_ids], self._category_ids),
             folder,
@@ -113,63 +112,7 @@ class DetectorTraining:
         return summarize(match(self._data.coco, results, [picture.id for picture in self._held_out])).as_dict()
 
 
-def read_training_config(config: str | None, device: str) -> CfgNode:
-    """Read the config to train: a YAML file, the name of a bundled model or of the zoo, or None for the bundled model.
-
-    Raises:
-        ModelError: there is no such config, or no such device.
-    """
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ModelError("expected a CUDA device, torch finds none: train with --device cpu")
-    name = config or BUNDLED
-    bundled = MODELS / name / CONFIG_FILE
-    return read_config(str(bundled) if bundled.is_file() else name, device)
-
-
-def initial_network(
-    cfg: CfgNode, *, seed: int, init_backbone: Path | None = None, init_weights: Path | None = None
-) -> GeneralizedRCNN:
-    """Build a detector to train.
-
-    Args:
-        cfg: the config; ``MODEL.BACKBONE.FREEZE_AT`` says which stages get no gradient.
-        seed: of the random initial weights.
-        init_backbone: weights of torchvision's ``mobilenet_v2().features``; the rest stays random.
-        init_weights: weights of the whole detector.
-
-    Returns:
-        The network on ``cfg.MODEL.DEVICE``, float32, ``channels_last``.
-
-    Raises:
-        ModelError: the config is not a ``GeneralizedRCNN`` on an FPN whose p6 is a max-pool of p5.
-        WeightsError: weights that cannot be read, or do not fit.
-    """
-    torch.manual_seed(seed)
-    network = build_network(cfg)
-    if init_weights is not None:
-        load_weights(network, init_weights)
-    if init_backbone is not None:
-        _load_backbone(network.backbone.bottom_up, init_backbone)
-    return network.to(memory_format=torch.channels_last)
-
-
-def _load_backbone(bottom_up: nn.Module, path: Path) -> None:
-    if not isinstance(bottom_up, MobileNetV2):
-        raise ModelError(f"expected a config with a MobileNetV2 backbone for {path}, found {type(bottom_up).__name__}")
-    state = {
-        name.removeprefix("features."): torch.as_tensor(value)
-        for name, value in read_checkpoint(path)["model"].items()
-        # torchvision's own files hold a classifier too, and counts that a frozen BatchNorm has not.
-        if name.startswith("features.") and not name.endswith("num_batches_tracked")
-    }
-    features = nn.Sequential(*(block for stage in bottom_up.stages for block in stage))
-    try:
-        features.load_state_dict(state)
-    except RuntimeError as error:
-        raise WeightsError(f"{path}: expected the arrays of torchvision's mobilenet_v2().features: {error}") from error
-
-
-def _training_state(network: GeneralizedRCNN, recipe: Recipe) -> TrainingState:
+def _training_state(network: GeneralizedRCNN, recipe: Recipe) -> TrainingState[GeneralizedRCNN]:
     trained = {name: parameter for name, parameter in network.named_parameters() if parameter.requires_grad}
     backbone = [name for name in trained if name.startswith("backbone.bottom_up.")]
     groups = [

@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+Tensors = tuple[Tensor, ...] | list[Tensor]
+
 
 def moving_average(model: nn.Module, decay: float) -> AveragedModel:
     """An exponential moving average of a network's parameters that forgets fast while it is young.
@@ -21,8 +23,9 @@ def moving_average(model: nn.Module, decay: float) -> AveragedModel:
         The average; call ``update_parameters(model)`` after each optimizer step, read the network in ``module``.
     """
 
-    def update(averages: list[Tensor], values: list[Tensor], count: Tensor) -> None:
+    def update(averages: Tensors, values: Tensors, count: Tensor | int) -> None:
         updates = int(count)
-        get_ema_multi_avg_fn(min(decay, (1 + updates) / (10 + updates)))(averages, values, count)
+        now = min(decay, (1 + updates) / (10 + updates))
+        get_ema_multi_avg_fn(now)(averages, values, count)  # type: ignore[no-untyped-call]
 
     return AveragedModel(model, multi_avg_fn=update)

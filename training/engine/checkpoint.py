@@ -6,10 +6,11 @@ import math
 import os
 import pickle
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,15 +24,19 @@ from .errors import CheckpointError
 _FORMAT = "keyfpn training checkpoint 1"
 _PARTS = ("model", "average", "optimizer")
 
+Settings = Mapping[str, object]
+"""What a resumed run must share with its beginning: numbers, text and containers of them."""
+Network = TypeVar("Network", bound=nn.Module, covariant=True)
+
 
 @dataclass
-class TrainingState:
+class TrainingState(Generic[Network]):
     """All that a run needs in order to go on.
 
     No state of a random generator is in it: every draw of a step is seeded with the run's seed and the step's number.
     """
 
-    model: nn.Module
+    model: Network
     average: AveragedModel
     optimizer: Optimizer
     learning_rate: Callable[[int, float], float]
@@ -47,6 +52,11 @@ class TrainingState:
         for group in self.optimizer.param_groups:
             group.setdefault("full_lr", group["lr"])
 
+    @property
+    def averaged(self) -> Network:
+        """The network with the averaged weights, in evaluation mode."""
+        return cast(Network, self.average.module.eval())
+
     def descend(self, loss: Tensor, done: float) -> float:
         """Take one optimizer step down the gradient of a scalar loss.
 
@@ -61,19 +71,22 @@ class TrainingState:
         for group in self.optimizer.param_groups:
             group["lr"] = part * group["full_lr"]
         self.optimizer.zero_grad()
-        loss.backward()
+        torch.autograd.backward(loss)
         nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
         self.optimizer.step()
         self.average.update_parameters(self.model)
         self.step += 1
-        return max(group["lr"] for group in self.optimizer.param_groups)
+        return max(float(group["lr"]) for group in self.optimizer.param_groups)
 
-    def save(self, path: Path, settings: Mapping[str, Any]) -> None:
+    def save(self, path: Path, settings: Settings) -> None:
         """Write a checkpoint.
 
         Args:
             path: the file; what stood there stays until the new one is whole on disk.
-            settings: what makes this run this run, in numbers, text and containers of them.
+            settings: what makes this run this run.
+
+        Raises:
+            OSError: the system refuses it, such as a full disk.
         """
         checkpoint = {name: getattr(self, name).state_dict() for name in _PARTS} | {
             "format": _FORMAT,
@@ -81,12 +94,12 @@ class TrainingState:
             "step": self.step,
             "seconds": self.seconds,
         }
-        with whole_file(path) as temporary, temporary.open("wb") as file:
+        with whole_file(path) as temporary, _named(path), temporary.open("wb") as file:
             torch.save(checkpoint, file)
             file.flush()
             os.fsync(file.fileno())
 
-    def restore(self, path: Path, settings: Mapping[str, Any]) -> None:
+    def restore(self, path: Path, settings: Settings) -> None:
         """Take a checkpoint's state in place.
 
         Args:
@@ -94,7 +107,7 @@ class TrainingState:
             settings: the settings that the run is now asked to go on with.
 
         Raises:
-            CheckpointError: there is none, it is damaged or no checkpoint of ours, or its settings are others.
+            CheckpointError: there is none, it is damaged or no checkpoint of keyfpn's, or its settings are others.
         """
         checkpoint = _read(path)
         _compare(path, checkpoint["settings"], settings)
@@ -103,27 +116,42 @@ class TrainingState:
                 getattr(self, name).load_state_dict(checkpoint[name])
             self.step, self.seconds = int(checkpoint["step"]), float(checkpoint["seconds"])
         except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise CheckpointError(f"{path}: the checkpoint does not fit the network: {error}") from error
+            hint = "Start the run again."
+            raise CheckpointError(str(path), "a state that fits the network", f"another: {error}", hint) from error
+
+
+@contextmanager
+def _named(path: Path) -> Iterator[None]:
+    """Give what the system refuses the file's name; torch passes it on as an error of its own."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        refused = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(refused, OSError):
+            raise
+        raise OSError(refused.errno, refused.strerror, str(path)) from error
 
 
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise CheckpointError(f"{path}: expected the checkpoint of a run to resume, found none")
+        hint = "Begin the run without --resume, or give the --out of one that was begun."
+        raise CheckpointError(str(path), "the checkpoint of a run to resume", "none", hint)
+    again = "Start the run again."
     try:
         with zipfile.ZipFile(path) as archive:  # torch.load takes damaged tensors without complaint
             damaged = archive.testzip()
         if damaged is None:
             checkpoint = torch.load(path, map_location="cpu", weights_only=True)
     except (zipfile.BadZipFile, pickle.UnpicklingError, EOFError, RuntimeError, ValueError, OSError) as error:
-        raise CheckpointError(f"{path}: not a readable checkpoint: {error}; start the run again") from error
+        raise CheckpointError(str(path), "a readable checkpoint", f"another file: {error}", again) from error
     if damaged is not None:
-        raise CheckpointError(f"{path}: damaged: the checksum of {damaged} does not match; start the run again")
+        raise CheckpointError(str(path), "a checkpoint whose checksums match", f"{damaged} damaged", again)
     if not isinstance(checkpoint, dict) or checkpoint.get("format") != _FORMAT:
-        raise CheckpointError(f"{path}: expected a checkpoint that keyfpn-train wrote, found another file")
+        raise CheckpointError(str(path), "a checkpoint that keyfpn-train wrote", "another file", again)
     return checkpoint
 
 
-def _compare(path: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+def _compare(path: Path, found: Settings, expected: Settings) -> None:
     differences = [
         f"{name} is {found.get(name)!r} there, {expected.get(name)!r} now"
         for name in sorted({*found, *expected})
@@ -131,5 +159,8 @@ def _compare(path: Path, found: Mapping[str, Any], expected: Mapping[str, Any]) 
     ]
     if differences:
         raise CheckpointError(
-            f"{path}: a checkpoint of another run: {'; '.join(differences)}; resume with the run's own options"
+            str(path),
+            "the checkpoint of this run",
+            f"one of another run: {'; '.join(differences)}",
+            "Resume with the run's own options.",
         )

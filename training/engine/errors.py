@@ -1,9 +1,17 @@
-"""What can stop a training run, apart from the detector's own errors."""
+"""What can stop a training run, apart from the errors of detectors and pictures."""
+
+from __future__ import annotations
+
+from keyfpn.protocol.errors import Error
 
 
-class TrainingError(ValueError):
-    """A run cannot start or go on: its folder, its settings, its data split, or a loss that is no number."""
+class TrainingError(Error):
+    """A run cannot begin or go on: its folder, its settings, or the division of its data."""
 
 
 class CheckpointError(TrainingError):
-    """A checkpoint is damaged, is no checkpoint of ours, or is of another run."""
+    """A checkpoint is damaged, is none of keyfpn's, or belongs to another run."""
+
+
+class DivergedError(TrainingError):
+    """The loss is no finite number any more."""

@@ -63,7 +63,8 @@ def read_log(path: Path) -> list[Record]:
             if not isinstance(record["step"], int):
                 raise TypeError("'step' is no whole number")
         except (ValueError, KeyError, TypeError) as error:
-            raise TrainingError(f"{path}, line {number}: expected a record with its step: {error!r}") from error
+            hint = "Move the file away, or give another --out."
+            raise TrainingError(f"{path}, line {number}", "a record with its step", repr(error), hint) from error
         records.append(record)
     return records
 

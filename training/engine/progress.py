@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections import deque
+from collections import defaultdict, deque
+from collections.abc import Mapping
 from statistics import fmean
 from types import TracebackType
 
@@ -11,11 +12,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 _WINDOW = 20
-"""Steps that the shown loss and pace are means of."""
+"""Steps that the shown losses and the pace are means of."""
 
 
 class TrainingProgress:
-    """Shows the step, loss, learning rate, pace and the estimated time to the end."""
+    """Shows the step, losses, learning rate, pace and the estimated time to the end."""
 
     def __init__(self, console: Console, *, step: int, done: float, batch: int) -> None:
         """Start after ``step`` steps of ``batch`` pictures each, which are the part ``done`` of the run."""
@@ -30,11 +31,11 @@ class TrainingProgress:
             console=console,
             speed_estimate_period=120,
         )
-        self._task = self._progress.add_task("training", total=1.0, completed=done, step=step, figures="")
+        self._task = self._progress.add_task("training", total=1.0, step=step, figures="")
+        self._progress.update(self._task, completed=done)
         self._step = step
         self._batch = batch
-        self._losses: deque[float] = deque(maxlen=_WINDOW)
-        self._rates: deque[float] = deque(maxlen=_WINDOW)
+        self._losses: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=_WINDOW))
         self._times: deque[float] = deque(maxlen=_WINDOW)
 
     def __enter__(self) -> TrainingProgress:
@@ -51,27 +52,22 @@ class TrainingProgress:
         self._progress.update(self._task, description=what)
         self._times.clear()
 
-    def advance(self, done: float, *, loss: float, learning_rate: float, rate: float | None = None) -> None:
+    def advance(self, done: float, *, losses: Mapping[str, float], learning_rate: float) -> None:
         """Count one step.
 
         Args:
             done: the part of the run that is done with it.
-            loss: of the step.
+            losses: of the step, by name, as they are shown.
             learning_rate: of the step.
-            rate: the part of the loss that bits are, where there is such a part.
         """
         self._step += 1
-        self._losses.append(loss)
-        if rate is not None:
-            self._rates.append(rate)
+        for name, loss in losses.items():
+            self._losses[name].append(loss)
         self._times.append(time.perf_counter())
         pace = ""
         if len(self._times) > 1:
             seconds = (self._times[-1] - self._times[0]) / (len(self._times) - 1)
             pace = f"{self._batch / seconds:.1f} pictures/s"
-        parts = f"loss {fmean(self._losses):.3f}"
-        if self._rates:
-            bits = fmean(self._rates)
-            parts += f" = rate {bits:.3f} + distortion {fmean(self._losses) - bits:.3f}"
-        figures = f"{parts}  lr {learning_rate:.1e}  {pace}"
+        means = "  ".join(f"{name} {fmean(values):.3f}" for name, values in self._losses.items())
+        figures = f"{means}  lr {learning_rate:.1e}  {pace}"
         self._progress.update(self._task, completed=done, step=self._step, figures=figures)

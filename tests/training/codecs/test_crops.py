@@ -23,7 +23,9 @@ def test_crops_are_square_and_of_the_step_alone(batches: CropBatches) -> None:
         assert crops.shape == (3, 3, 64, 64)
         assert crops.dtype == torch.uint8
     assert all(torch.equal(batches[step], forward[step]) for step in (4, 0, 2))
-    assert not torch.equal(forward[0], forward[4])  # the same pictures come again after 4 steps, augmented anew
+    assert not torch.equal(
+        forward[0], forward[4]
+    )  # the same pictures come again after 4 steps, augmented in another way
 
 
 def test_a_crop_is_never_larger_than_the_resized_picture(drawn: Path, tiny_cfg: CfgNode) -> None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,11 +11,13 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from safetensors.torch import save_file
 from typer.testing import CliRunner, Result
 
 from keyfpn.detector.model import open_detector
 from keyfpn.training.cli import app
+from keyfpn.training.detector.training import DetectorTraining
 from keyfpn.training.engine.log import read_log
 
 
@@ -34,7 +37,6 @@ def test_help_shows_an_example_and_the_folder() -> None:
     assert "keyfpn-train detector --images coco/train" in result.output
     assert "checkpoint.pt" in result.output
     assert re.search(r"--steps .*\[default: \(3694", result.output, re.DOTALL)
-    assert "detector" in run("--help").output
 
 
 def test_a_run_from_beginning_to_end(drawn: Path, tmp_path: Path, tiny_config: Path) -> None:
@@ -50,7 +52,7 @@ def test_a_run_from_beginning_to_end(drawn: Path, tmp_path: Path, tiny_config: P
 
     again = run(*arguments(drawn, out, tiny_config))
     assert (again.exit_code, again.stderr.count("\n")) == (2, 1)
-    assert "holds a run already: add --resume" in again.stderr
+    assert "found one that holds a run already. Add --resume" in again.stderr
     resumed = run(*arguments(drawn, out, tiny_config, "--resume"))
     assert resumed.exit_code == 0
     assert "finished already" in resumed.stderr
@@ -63,14 +65,15 @@ def test_errors_are_one_line_on_stderr(drawn: Path, tmp_path: Path, tiny_config:
     save_file({}, tmp_path / "empty.safetensors")
     (tmp_path / "file").write_text("")
     cases = {
-        "no such annotation file": ["--annotations", tmp_path / "none.json"],
-        "expected the folder of the pictures": ["--images", tmp_path / "none"],
-        "no config 'none'": ["--config", "none"],
-        "no such weights file": ["--init-weights", tmp_path / "none.pth"],
+        "none.json": ["--annotations", tmp_path / "none.json"],
+        "no-images": ["--images", tmp_path / "no-images"],
+        "no-config": ["--config", "no-config"],
+        "none.pth": ["--init-weights", tmp_path / "none.pth"],
+        "device 'gpu'": ["--device", "gpu"],
         "expected the arrays of torchvision's": ["--init-backbone", tmp_path / "empty.safetensors"],
-        "more pictures than the 12 to hold out": ["--holdout", 12],
+        "expected more than the 12 to hold out": ["--holdout", 12],
         "expected the checkpoint of a run to resume": ["--resume"],
-        "File exists": ["--out", tmp_path / "file"],
+        "expected a folder, or a place to make it, found a file": ["--out", tmp_path / "file"],
     }
     for message, options in cases.items():
         result = run(*arguments(drawn, tmp_path / "run", tiny_config, *options))
@@ -81,6 +84,22 @@ def test_errors_are_one_line_on_stderr(drawn: Path, tmp_path: Path, tiny_config:
         assert result.stderr.count("\n") == 1
 
 
+def test_what_stops_a_run_that_was_begun_is_one_line_and_exit_code_1(
+    drawn: Path, tmp_path: Path, tiny_config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(drawn, tmp_path / "copy")
+    for path in (tmp_path / "copy" / "images").iterdir():
+        path.write_bytes(path.read_bytes()[:200])
+    result = run(*arguments(tmp_path / "copy", tmp_path / "corrupt", tiny_config))
+    assert (result.exit_code, result.stderr.count("error: ")) == (1, 1)  # beside the progress
+    assert re.search(r"^error: .*\d\.png: .*\n\Z", result.stderr, re.MULTILINE)
+
+    monkeypatch.setattr(DetectorTraining, "losses", lambda *_: {"loss": torch.tensor(torch.nan)})
+    result = run(*arguments(drawn, tmp_path / "diverged", tiny_config))
+    assert result.exit_code == 1
+    assert "error: step 1, where training diverged: expected a finite loss, found nan." in result.stderr
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
 def test_ctrl_c_ends_a_real_process_with_a_checkpoint(drawn: Path, tmp_path: Path, tiny_config: Path) -> None:
     out = tmp_path / "run"
@@ -88,7 +107,6 @@ def test_ctrl_c_ends_a_real_process_with_a_checkpoint(drawn: Path, tmp_path: Pat
     command += arguments(drawn, out, tiny_config, "--steps=100000")
     process = subprocess.Popen(
         command,
-        cwd=Path(__file__).resolve().parents[3],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -12,7 +12,7 @@ from keyfpn.detector.config import portable_config
 from keyfpn.detector.manifest import Manifest
 from keyfpn.detector.model import DetectorModel, open_detector
 from keyfpn.training.detector.publish import half_precision, publish
-from keyfpn.training.detector.training import initial_network
+from keyfpn.training.detector.start import initial_network
 
 CLASSES = Classes(["square", "disc"], [3, 7])
 

@@ -10,21 +10,18 @@ import pytest
 import torch
 from detectron2.config import CfgNode
 from rich.console import Console
-from safetensors.torch import load_file, save_file
-from torchvision.models import mobilenet_v2
 
-from keyfpn.detector import BUNDLED
 from keyfpn.detector.coco import CocoData
-from keyfpn.detector.config import read_config
-from keyfpn.detector.errors import ModelError, WeightsError
-from keyfpn.detector.model import MODELS, WEIGHTS_FILE, open_detector
+from keyfpn.detector.model import open_detector
 from keyfpn.detector.pictures import Preprocessor, read_picture
 from keyfpn.detector.split import EdgeHalf, ServerHalf
-from keyfpn.training.detector.data import Batch, hold_out
+from keyfpn.training.detector.data import Batch
 from keyfpn.training.detector.recipe import Recipe
-from keyfpn.training.detector.training import DetectorTraining, initial_network, read_training_config
+from keyfpn.training.detector.start import initial_network
+from keyfpn.training.detector.training import DetectorTraining
+from keyfpn.training.engine.holdout import hold_out
 from keyfpn.training.engine.log import Record, read_log
-from keyfpn.training.engine.loop import Ending, TrainingLoop
+from keyfpn.training.engine.loop import Ending, Schedule, TrainingLoop
 
 RECIPE = Recipe(steps=40, batch=2, holdout=3, precision="fp32", head_learning_rate=2e-3, backbone_learning_rate=1e-4)
 
@@ -46,18 +43,11 @@ class Interrupted(DetectorTraining):
         return super().losses(batch)
 
 
-def make_loop(task: DetectorTraining, folder: Path, recipe: Recipe) -> TrainingLoop[Batch]:
-    return TrainingLoop(
-        task,
-        folder,
-        {"steps": recipe.steps},
-        steps=recipe.steps,
-        minutes=None,
-        batch=recipe.batch,
-        seed=recipe.seed,
-        evaluate_every=recipe.steps,
-        console=Console(quiet=True),
-    )
+def make_loop(task: DetectorTraining, folder: Path, recipe: Recipe, *, resume: bool = False) -> TrainingLoop[Batch]:
+    assert recipe.steps
+    schedule = Schedule(recipe.steps, None, recipe.batch, recipe.seed, evaluate_every=recipe.steps)
+    settings = {"steps": recipe.steps}
+    return TrainingLoop(task, folder, settings, schedule, resume=resume, console=Console(quiet=True))
 
 
 @pytest.fixture(scope="module")
@@ -66,7 +56,7 @@ def finished(tiny_cfg: CfgNode, drawn: Path, backbone_file: Path, tmp_path_facto
     folder = tmp_path_factory.mktemp("runs") / "rectangles"
     network = initial_network(tiny_cfg, seed=0, init_backbone=backbone_file)
     task = DetectorTraining(network, tiny_cfg, CocoData(drawn / "images", drawn / "annotations.json"), RECIPE)
-    assert make_loop(task, folder, RECIPE).run(resume=False) is Ending.FINISHED
+    assert make_loop(task, folder, RECIPE).run() is Ending.FINISHED
     return folder
 
 
@@ -118,11 +108,11 @@ def test_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(
         return kind(initial_network(tiny_cfg, seed=seed, init_backbone=backbone_file), tiny_cfg, data, recipe)
 
     unbroken, resumed = task(DetectorTraining, 0), task(DetectorTraining, 1)
-    make_loop(unbroken, tmp_path / "unbroken", recipe).run(resume=False)
+    make_loop(unbroken, tmp_path / "unbroken", recipe).run()
     broken = make_loop(task(Interrupted, 0), tmp_path / "broken", recipe)
-    assert broken.run(resume=False) is Ending.INTERRUPTED
+    assert broken.run() is Ending.INTERRUPTED
     assert read_log(tmp_path / "broken" / "log.jsonl")[-1]["step"] == 4
-    make_loop(resumed, tmp_path / "broken", recipe).run(resume=True)
+    make_loop(resumed, tmp_path / "broken", recipe, resume=True).run()
 
     assert [{**record, "seconds": 0} for record in read_log(tmp_path / "broken" / "log.jsonl")] == [
         {**record, "seconds": 0} for record in read_log(tmp_path / "unbroken" / "log.jsonl")
@@ -168,57 +158,8 @@ def test_frozen_stages_stay_and_the_rest_moves(tiny_cfg: CfgNode, data: CocoData
     }
 
 
-def test_a_backbone_file_fills_the_backbone_alone(tiny_cfg: CfgNode, backbone_file: Path) -> None:
-    fresh, initial = initial_network(tiny_cfg, seed=0), initial_network(tiny_cfg, seed=0, init_backbone=backbone_file)
-    bundled = load_file(MODELS / BUNDLED / WEIGHTS_FILE)
-    for name, value in initial.state_dict().items():
-        expected = bundled[name].float() if "bottom_up" in name else fresh.state_dict()[name]
-        assert torch.equal(value, expected), name
-
-
-def test_torchvisions_own_weights_are_a_backbone_file(tiny_cfg: CfgNode, tmp_path: Path) -> None:
-    whole = mobilenet_v2(weights=None)  # with a classifier and BatchNorm counts
-    torch.save(whole.state_dict(), tmp_path / "mobilenet_v2.pth")
-    network = initial_network(tiny_cfg, seed=0, init_backbone=tmp_path / "mobilenet_v2.pth")
-    last = network.backbone.bottom_up.stages[3][-1][0].weight
-    assert torch.equal(last, whole.features[18][0].weight)
-
-
-def test_a_backbone_file_of_another_network_is_an_error(tiny_cfg: CfgNode, tmp_path: Path) -> None:
-    save_file({"features.0.0.weight": torch.zeros(3)}, tmp_path / "other.safetensors")
-    with pytest.raises(WeightsError, match=r"other\.safetensors: expected the arrays of torchvision's mobilenet_v2"):
-        initial_network(tiny_cfg, seed=0, init_backbone=tmp_path / "other.safetensors")
-
-
 def test_whole_weights_are_a_start(finished: Path) -> None:
     model = open_detector(str(finished / "model"))
     network = initial_network(model.cfg, seed=3, init_weights=model.weights)
     expected = model.build().state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in network.state_dict().items())
-
-
-def test_a_backbone_file_needs_the_backbone(backbone_file: Path) -> None:
-    cfg = read_config("COCO-Detection/faster_rcnn_R_50_FPN_1x", "cpu")
-    with pytest.raises(ModelError, match=r"expected a config with a MobileNetV2 backbone .* found ResNet"):
-        initial_network(cfg, seed=0, init_backbone=backbone_file)
-
-
-def test_another_kind_of_detector_is_an_error() -> None:
-    with pytest.raises(
-        ModelError, match=r"expected .* a GeneralizedRCNN on an FPN .* found a RetinaNet on a FPN with LastLevelP6P7"
-    ):
-        initial_network(read_config("COCO-Detection/retinanet_R_50_FPN_1x", "cpu"), seed=0)
-
-
-def test_a_config_is_a_file_a_bundled_model_or_a_zoo_name(tiny_config: Path) -> None:
-    assert read_training_config(None, "cpu") == read_training_config(BUNDLED, "cpu")
-    assert read_training_config(str(tiny_config), "cpu").MODEL.ROI_HEADS.NUM_CLASSES == 2
-    assert read_training_config("COCO-Detection/faster_rcnn_R_50_FPN_1x", "cpu").MODEL.RESNETS.DEPTH == 50
-    with pytest.raises(ModelError, match="no config 'no such'"):
-        read_training_config("no such", "cpu")
-
-
-@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without CUDA")
-def test_a_device_that_is_not_there_is_an_error() -> None:
-    with pytest.raises(ModelError, match="train with --device cpu"):
-        read_training_config(None, "cuda")

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import errno
 import os
 import pickle
+import sys
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -53,6 +55,8 @@ def test_a_restored_state_goes_on_as_the_saved_one(saved: Path) -> None:
     assert descend(restored, 5) == descend(unbroken, 5)
     for name, value in unbroken.average.state_dict().items():
         assert torch.equal(restored.average.state_dict()[name], value)
+    assert torch.equal(restored.averaged.weight, unbroken.averaged.weight)
+    assert not restored.averaged.training
 
 
 def test_the_learning_rate_follows_from_the_step_and_what_is_done() -> None:
@@ -72,19 +76,36 @@ def test_the_gradient_is_clipped() -> None:
 def test_a_write_that_fails_leaves_the_old_checkpoint(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_checkpoint: Any, file: Any) -> None:
         file.write(b"half of it")
-        raise OSError("no space left on device")
+        raise OSError(errno.ENOSPC, "no space left on device")
 
     monkeypatch.setattr(torch, "save", fail)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(OSError, match="no space") as caught:
         make_state().save(saved, SETTINGS)
+    assert caught.value.filename == str(saved)
     monkeypatch.undo()
     restored = make_state()
     restored.restore(saved, SETTINGS)
     assert restored.step == 5
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX limits")
+def test_a_disk_that_is_full_in_the_middle_of_a_tensor_is_the_systems_error(tmp_path: Path) -> None:
+    """Torch makes an error of its own of it."""
+    import resource
+
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    state = make_state(width=100_000)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+    try:
+        with pytest.raises(OSError, match=r"checkpoint\.pt"):
+            state.save(tmp_path / "checkpoint.pt", SETTINGS)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_other_settings_are_named(saved: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"another run: steps is 10 there, 20 now; resume with"):
+    with pytest.raises(CheckpointError, match=r"another run: steps is 10 there, 20 now\. Resume with"):
         make_state().restore(saved, {**SETTINGS, "steps": 20})
     with pytest.raises(CheckpointError, match=r"init is None there, 'abc' now"):
         make_state().restore(saved, {**SETTINGS, "init": "abc"})
@@ -110,13 +131,13 @@ def test_a_damaged_tensor_is_found(saved: Path) -> None:
 def test_another_file_is_no_checkpoint(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "checkpoint.pt"
     path.write_bytes(content)
-    with pytest.raises(CheckpointError, match="not a readable checkpoint"):
+    with pytest.raises(CheckpointError, match="expected a readable checkpoint"):
         make_state().restore(path, SETTINGS)
 
 
 def test_a_cut_checkpoint_is_no_checkpoint(saved: Path) -> None:
     saved.write_bytes(saved.read_bytes()[:-100])
-    with pytest.raises(CheckpointError, match="not a readable checkpoint"):
+    with pytest.raises(CheckpointError, match="expected a readable checkpoint"):
         make_state().restore(saved, SETTINGS)
 
 
@@ -132,13 +153,13 @@ def test_a_checkpoint_runs_nothing(tmp_path: Path) -> None:
             return os.mkdir, (str(tmp_path / "sprung"),)
 
     torch.save({"model": Trap()}, tmp_path / "checkpoint.pt")
-    with pytest.raises(CheckpointError, match="not a readable checkpoint"):
+    with pytest.raises(CheckpointError, match="expected a readable checkpoint"):
         make_state().restore(tmp_path / "checkpoint.pt", SETTINGS)
     assert not (tmp_path / "sprung").exists()
 
 
 def test_a_network_of_another_shape_does_not_fit(saved: Path) -> None:
-    with pytest.raises(CheckpointError, match="does not fit"):
+    with pytest.raises(CheckpointError, match="expected a state that fits the network, found another"):
         make_state(width=4).restore(saved, SETTINGS)
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 from keyfpn.detector.model import DetectorModel
-from keyfpn.training.codecs.recipe import CodecRecipe
+
+from .recipe import CodecRecipe
 
 _CARD = """\
 # A learned codec
@@ -83,9 +84,9 @@ def codec_card(
         seconds: spent on them.
         training_pictures: trained on.
     """
-    origin = f"from the codec of {initial.name}, fingerprint {initial.fingerprint.hex()}" if initial else "anew"
+    origin = f"the codec of {initial.name}, fingerprint {initial.fingerprint.hex()}" if initial else "no other codec"
     return _CARD.format(
-        origin=f"They started {origin}.",
+        origin=f"They started from {origin}.",
         steps=steps,
         minutes=seconds / 60,
         trained=training_pictures,

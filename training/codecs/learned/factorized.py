@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .tables import Frame
+from .tables import Symbols
 
 _PSEUDO_COUNT = 0.02
 """Of every symbol of the alphabet, so that none is impossible."""
@@ -17,16 +17,16 @@ _PSEUDO_COUNT = 0.02
 class FactorizedPrior:
     """One histogram for each quality, latent and channel (the factorized prior of arXiv 1802.01436, counted)."""
 
-    def __init__(self, frames: Sequence[Frame], bounds: Sequence[int]) -> None:
+    def __init__(self, pictures: Sequence[Symbols], bounds: Sequence[int]) -> None:
         """Count the symbols of train pictures.
 
         Args:
-            frames: latents and qualities.
+            pictures: their symbols.
             bounds: M of each latent: its alphabet is -M to M.
         """
         self._bounds = bounds
         counts: dict[tuple[int, int], NDArray[np.float64]] = defaultdict(lambda: np.zeros(0))
-        for latents, quality in frames:
+        for latents, quality in pictures:
             for place, latent in enumerate(latents):
                 found = self._histogram(latent, place)
                 counts[place, quality] = counts[place, quality] + found if (place, quality) in counts else found
@@ -35,9 +35,9 @@ class FactorizedPrior:
             for key, count in counts.items()
         }
 
-    def information(self, frame: Frame) -> float:
-        """Bits of a frame's symbols."""
-        latents, quality = frame
+    def information(self, symbols: Symbols) -> float:
+        """Bits of a picture's symbols."""
+        latents, quality = symbols
         return float(
             sum(
                 (self._bits[place, quality] * self._histogram(latent, place)).sum()

@@ -18,7 +18,9 @@ import torch.nn.functional as F
 from detectron2.modeling import GeneralizedRCNN
 from torch import Tensor, nn
 
+from keyfpn.reconstruct.layers import Up
 from keyfpn.reconstruct.learned.network import CodecNetwork
+from keyfpn.reconstruct.learned.prior import ContextPrior
 from keyfpn.reconstruct.learned.transforms import LATENT_STRIDES, LATERALS
 
 _SMALLEST_DEVIATION = 1e-3
@@ -50,9 +52,9 @@ def start_linear(
     """
     worth = _worth(features)
     with torch.no_grad():
-        for module in (*codec.analysis.to_latent, *codec.synthesis.top_down.to_lateral):
-            nn.init.zeros_(module.weight)
-            nn.init.zeros_(module.bias)
+        for convolution in map(_convolution, (*codec.analysis.to_latent, *codec.synthesis.top_down.to_lateral)):
+            nn.init.zeros_(convolution.weight)
+            nn.init.zeros_(_bias(convolution))
         laterals = [_positions(features[level].double()) for level in LATERALS]
         for place in (0, 1):
             components = _principal_components(laterals[place], codec.shape.latents[place])
@@ -92,30 +94,33 @@ def _start_finest(
     inverse = torch.linalg.pinv(root, hermitian=True)
     fine = F.pixel_unshuffle(res2, 2)  # (N, channels * 4, h, w): the four positions of a channel follow one another
     channels = res2.shape[1]
-    weighed = torch.einsum("ij,njphw->niphw", root, fine.unflatten(1, (channels, 4))).flatten(1, 2)
+    weighed = torch.einsum("ij,njphw->niphw", root, torch.unflatten(fine, 1, (channels, 4))).flatten(1, 2)
     components = _principal_components(torch.cat([lateral3, _positions(weighed)], 1), codec.shape.latents[2])
     split = lateral3.shape[1]
     _start_way(codec, 2, components, split)
-    basis = components.basis[split:].unflatten(0, (channels, 4))
-    codec.analysis.linear_res2.weight.copy_(torch.einsum("jpk,ji->kip", basis, root).unflatten(2, (2, 2)))
-    expand, to_lateral = codec.synthesis.linear_res2[0].expand, codec.synthesis.linear_res2[1]
+    basis = torch.unflatten(components.basis[split:], 0, (channels, 4))
+    forth = torch.unflatten(torch.einsum("jpk,ji->kip", basis, root), 2, (2, 2))
+    codec.analysis.linear_res2.weight.copy_(forth)
+    up, to_lateral = codec.synthesis.linear_res2
+    assert isinstance(up, Up)
+    expand = _convolution(up.expand)
     expand.weight.copy_(torch.einsum("ij,jpk->ipk", inverse, basis).flatten(0, 1)[:, :, None, None])
-    mean = components.mean[split:].unflatten(0, (channels, 4))
-    expand.bias.copy_((inverse @ mean).flatten())
+    mean = torch.unflatten(components.mean[split:], 0, (channels, 4))
+    _bias(expand).copy_((inverse @ mean).flatten())
     to_lateral.load_state_dict(convolution.state_dict())
     _start_steps(codec, 2, components, worth[2], trade_offs)
 
 
 def _start_way(codec: CodecNetwork, place: int, components: _Components, channels: int) -> None:
     """The linear way from the first so many of the components' numbers to a latent, and back."""
-    forth, back = codec.analysis.linear[place], codec.synthesis.linear[place]
+    forth, back = _convolution(codec.analysis.linear[place]), _convolution(codec.synthesis.linear[place])
     forth.weight.copy_(components.basis[:channels].T[:, :, None, None])
-    forth.bias.copy_(-components.basis.T @ components.mean)
+    _bias(forth).copy_(-components.basis.T @ components.mean)
     back.weight.copy_(components.basis[:channels, :, None, None])
-    back.bias.copy_(components.mean[:channels])
+    _bias(back).copy_(components.mean[:channels])
     # The nonlinear way sees all components alike.
-    entry, deviation = codec.synthesis.from_latent[place].weight, components.deviation
-    entry.div_(torch.where(deviation > _SMALLEST_DEVIATION, deviation, 1)[None, :, None, None])
+    entry, deviation = _convolution(codec.synthesis.from_latent[place]), components.deviation
+    entry.weight.div_(torch.where(deviation > _SMALLEST_DEVIATION, deviation, 1)[None, :, None, None])
 
 
 def _start_steps(
@@ -127,7 +132,20 @@ def _start_steps(
     log_gain = -0.5 * torch.log(torch.tensor(squares))[:, None]
     codec.gains.log_gain[place].copy_(log_gain.expand_as(codec.gains.log_gain[place]))
     codec.gains.log_inverse[place].copy_(-codec.gains.log_gain[place])
-    codec.priors[place].start(torch.exp(log_gain) * components.deviation.float())
+    prior = codec.priors[place]
+    assert isinstance(prior, ContextPrior)
+    prior.start(torch.exp(log_gain) * components.deviation.float())
+
+
+def _convolution(module: nn.Module) -> nn.Conv2d:
+    """One of a list of convolutions: a list of modules does not say what it holds."""
+    assert isinstance(module, nn.Conv2d)
+    return module
+
+
+def _bias(convolution: nn.Conv2d) -> Tensor:
+    assert convolution.bias is not None
+    return convolution.bias
 
 
 def _worth(features: Mapping[str, Tensor]) -> list[float]:

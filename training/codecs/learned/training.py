@@ -21,19 +21,29 @@ from keyfpn.reconstruct.learned.files import folder_of, read_network
 from keyfpn.reconstruct.learned.network import CodecNetwork, Shape
 from keyfpn.training.codecs.distortion import distortion, level_errors
 from keyfpn.training.codecs.probe import Trial
-from keyfpn.training.codecs.recipe import CodecRecipe
-from keyfpn.training.codecs.scene import Scene, start_standardize, start_top_down, training_state
-from keyfpn.training.detector.publish import publish_codec
+from keyfpn.training.codecs.scene import Scene
+from keyfpn.training.codecs.start import (
+    ParameterGroup,
+    ready_to_train,
+    start_standardize,
+    start_top_down,
+    training_state,
+)
+from keyfpn.training.engine.checkpoint import TrainingState
 from keyfpn.training.engine.loop import Figures
 
 from .card import QualityFigures, codec_card
 from .factorized import FactorizedPrior
 from .linear_start import start_linear, started_parameters
-from .tables import LARGEST_SYMBOL, Frame, fit_entropy_models
+from .publish import publish_codec
+from .recipe import CodecRecipe
+from .tables import LARGEST_SYMBOL, Symbols, fit_entropy_models
 
 
 class CodecTraining:
     """A codec's training as a :class:`keyfpn.training.engine.loop.Task`."""
+
+    shown_losses = ("rate",)
 
     def __init__(
         self, model: DetectorModel, pictures: Sequence[Path], recipe: CodecRecipe, initial: DetectorModel | None = None
@@ -44,7 +54,7 @@ class CodecTraining:
             model: the detector, which stays as it is.
             pictures: to train on, and to hold out a few of.
             recipe: how to train.
-            initial: the model whose codec to start from, of this shape or another; None starts anew.
+            initial: the model whose codec to start from, of this shape or another; None for none.
 
         Raises:
             ModelError: the initial model has no codec.
@@ -52,17 +62,10 @@ class CodecTraining:
         """
         self._recipe, self._scene, self._initial = recipe, Scene(model, pictures, recipe), initial
         codec = self._new_codec()
-        self.started_anew = [] if initial is None else read_network(folder_of(initial), codec)
+        self.not_taken = [] if initial is None else read_network(folder_of(initial), codec)
         """Parameters that the codec to start from does not have in their size."""
-        codec = codec.to(self._scene.detector.device, memory_format=torch.channels_last).train()
-        started = started_parameters(codec)
-        new = {*codec.analysis.parameters(), *codec.synthesis.parameters()}.difference(started)
-        groups = [
-            {"params": [weights for weights in codec.parameters() if weights in new]},
-            {"params": started, "lr": recipe.started_learning_rate},
-            {"params": [*codec.priors.parameters(), *codec.gains.parameters()], "lr": recipe.entropy_learning_rate},
-        ]
-        self.state = training_state(codec, recipe, groups)
+        codec = ready_to_train(codec, self._scene.detector.device)
+        self.state: TrainingState[CodecNetwork] = training_state(codec, recipe, _groups(codec, recipe))
 
     def _new_codec(self) -> CodecNetwork:
         torch.manual_seed(self._recipe.seed)
@@ -102,20 +105,20 @@ class CodecTraining:
 
     def _measure(self, qualities: Sequence[int]) -> tuple[Figures, dict[int, list[float]]]:
         """Figures, and for each quality the errors of p2 … p5."""
-        codec = self.state.average.module.eval()
+        codec = self.state.averaged
         errors: dict[int, list[list[float]]] = {quality: [] for quality in qualities}
         ways = {f"q{quality}": partial(_send, codec, quality, errors[quality]) for quality in qualities}
         return self._scene.probe.measure(ways), {quality: _means(rows) for quality, rows in errors.items()}
 
     def publish(self, folder: Path) -> Figures:
         """Write detector and codec as a model folder; the codec's figures on held-out pictures at every quality."""
-        codec = self.state.average.module.eval()
+        codec = self.state.averaged
         figures, errors = self._measure(range(1, codec.shape.qualities + 1))
-        frames = self._frames(codec, self._scene.training_pictures[: self._recipe.table_pictures])
-        models = fit_entropy_models(codec, frames)
+        symbols = self._symbols(codec, self._scene.training_pictures[: self._recipe.table_pictures])
+        models = fit_entropy_models(codec, symbols)
         card = codec_card(
             self._recipe,
-            self._compare(codec, figures, errors, LatentCoder(models), frames),
+            self._compare(codec, figures, errors, LatentCoder(models), symbols),
             initial=self._initial,
             steps=self.state.step,
             seconds=self.state.seconds,
@@ -130,11 +133,11 @@ class CodecTraining:
         figures: Figures,
         errors: Mapping[int, Sequence[float]],
         coder: LatentCoder,
-        frames: Sequence[Frame],
+        trained: Sequence[Symbols],
     ) -> list[QualityFigures]:
         """What held-out pictures take, as estimated, by the tables, and without context; and what they lose."""
-        factorized = FactorizedPrior(frames, coder.max_symbols)
-        held_out = self._frames(codec, self._scene.held_out)
+        factorized = FactorizedPrior(trained, coder.max_symbols)
+        held_out = self._symbols(codec, self._scene.held_out)
         compared = []
         for quality in range(1, codec.shape.qualities + 1):
             latents = [_cut_off(latents, coder.max_symbols) for latents, found in held_out if found == quality]
@@ -142,17 +145,17 @@ class CodecTraining:
                 QualityFigures(
                     figures[f"agreement q{quality}"],
                     8000 * (figures[f"kB q{quality}"] or 0.0),
-                    _means([coder.information(frame, quality) for frame in latents]),
+                    _means([coder.information(picture, quality) for picture in latents]),
                     _live_channels(latents),
-                    fmean(factorized.information((frame, quality)) for frame in latents),
+                    fmean(factorized.information((picture, quality)) for picture in latents),
                     dict(zip(REBUILT, errors[quality], strict=True)),
                 )
             )
         return compared
 
-    def _frames(self, codec: CodecNetwork, pictures: Sequence[Path]) -> list[Frame]:
+    def _symbols(self, codec: CodecNetwork, pictures: Sequence[Path]) -> list[Symbols]:
         """The symbols of pictures at every quality; in 16 bits, because they are kept all at once."""
-        frames: list[Frame] = []
+        found: list[Symbols] = []
         for path in pictures:
             features = self._scene.probe.look(path).features
             device = features["p5"].device
@@ -161,9 +164,20 @@ class CodecTraining:
                     latents = codec.analysis(features)
                 for quality in range(codec.shape.qualities):
                     scaled = codec.gains.scale(latents, torch.tensor([quality], device=device))
-                    symbols = [torch.round(y[0]).clamp(-LARGEST_SYMBOL, LARGEST_SYMBOL) for y in scaled]
-                    frames.append(([y.to("cpu", torch.int16).numpy() for y in symbols], quality + 1))
-        return frames
+                    rounded = [torch.round(y[0]).clamp(-LARGEST_SYMBOL, LARGEST_SYMBOL) for y in scaled]
+                    found.append(([y.to("cpu", torch.int16).numpy() for y in rounded], quality + 1))
+        return found
+
+
+def _groups(codec: CodecNetwork, recipe: CodecRecipe) -> list[ParameterGroup]:
+    started = started_parameters(codec)
+    new = {*codec.analysis.parameters(), *codec.synthesis.parameters()}.difference(started)
+    entropy = [*codec.priors.parameters(), *codec.gains.parameters()]
+    return [
+        {"params": [weights for weights in codec.parameters() if weights in new]},
+        {"params": started, "lr": recipe.started_learning_rate},
+        {"params": entropy, "lr": recipe.entropy_learning_rate},
+    ]
 
 
 def _cut_off(latents: Sequence[NDArray[np.int16]], bounds: Sequence[int]) -> list[NDArray[np.int16]]:
@@ -171,10 +185,11 @@ def _cut_off(latents: Sequence[NDArray[np.int16]], bounds: Sequence[int]) -> lis
     return [latent.clip(-bound, bound) for latent, bound in zip(latents, bounds, strict=True)]
 
 
-def _live_channels(frames: Sequence[Sequence[NDArray[np.int16]]]) -> list[int]:
+def _live_channels(pictures: Sequence[Sequence[NDArray[np.int16]]]) -> list[int]:
     """How many channels of each latent are not zero throughout."""
     return [
-        int(np.any([latent.any((1, 2)) for latent in of_place], axis=0).sum()) for of_place in zip(*frames, strict=True)
+        int(np.any([latent.any((1, 2)) for latent in of_place], axis=0).sum())
+        for of_place in zip(*pictures, strict=True)
     ]
 
 

@@ -17,9 +17,11 @@ from keyfpn.reconstruct.network import NetworkShape, ReconstructionNetwork
 from keyfpn.training.codecs.distortion import distortion
 from keyfpn.training.codecs.probe import Trial
 from keyfpn.training.codecs.recipe import ReconstructionRecipe
-from keyfpn.training.codecs.scene import Scene, start_standardize, start_top_down, training_state
-from keyfpn.training.detector.publish import publish_network
+from keyfpn.training.codecs.scene import Scene
+from keyfpn.training.codecs.start import ready_to_train, start_standardize, start_top_down, training_state
 from keyfpn.training.engine.loop import Figures
+
+from .publish import publish_network
 
 Keys = tuple[str, ...]
 MAIN_KEYS: Keys = ("p3", "p5")
@@ -31,6 +33,8 @@ _PROBED: tuple[Keys, ...] = (MAIN_KEYS, ("p3",), ("p4",))
 
 class NetworkTraining:
     """A reconstruction network's training as a :class:`keyfpn.training.engine.loop.Task`."""
+
+    shown_losses = ()
 
     def __init__(self, model: DetectorModel, pictures: Sequence[Path], recipe: ReconstructionRecipe) -> None:
         """Prepare a training.
@@ -49,8 +53,7 @@ class NetworkTraining:
         network = ReconstructionNetwork(NetworkShape(features["p2"].shape[1]))
         start_standardize(network.standardize, features)
         start_top_down(network.top_down, detector, features)
-        network = network.to(detector.device, memory_format=torch.channels_last).train()
-        self.state = training_state(network, recipe)
+        self.state = training_state(ready_to_train(network, detector.device), recipe)
 
     def batches(self, steps: range) -> Generator[Tensor]:
         """The crops of steps."""
@@ -73,11 +76,11 @@ class NetworkTraining:
     def publish(self, folder: Path) -> Figures:
         """Write detector and network as a model folder; agreement on held-out pictures, from every key set."""
         figures = self._measure(KEY_SETS)
-        publish_network(self._scene.model, self.state.average.module.eval(), folder)
+        publish_network(self._scene.model, self.state.averaged, folder)
         return figures
 
     def _measure(self, key_sets: Sequence[Keys]) -> Figures:
-        network = self.state.average.module.eval()
+        network = self.state.averaged
         return self._scene.probe.measure({"+".join(keys): partial(_try, network, keys) for keys in key_sets})
 
 

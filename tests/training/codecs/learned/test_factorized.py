@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from keyfpn.training.codecs.learned.factorized import FactorizedPrior
-from keyfpn.training.codecs.learned.tables import Frame
+from keyfpn.training.codecs.learned.tables import Symbols
 
 
-def frames(count: int, seed: int) -> list[Frame]:
+def frames(count: int, seed: int) -> list[Symbols]:
     random = np.random.default_rng(seed)
     scales = np.array([0.5, 4.0])[:, None, None]
     return [

@@ -11,7 +11,7 @@ from keyfpn.reconstruct.learned.network import CodecNetwork, Shape
 from keyfpn.reconstruct.learned.transforms import KEY_LEVELS
 from keyfpn.training.codecs.distortion import level_errors
 from keyfpn.training.codecs.learned.linear_start import start_linear, started_parameters
-from keyfpn.training.codecs.scene import start_standardize, start_top_down
+from keyfpn.training.codecs.start import start_standardize, start_top_down
 
 TRADE_OFFS = (0.1, 1.0, 10.0)
 

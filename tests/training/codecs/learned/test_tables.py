@@ -9,7 +9,7 @@ from keyfpn.protocol.context import PHASES
 from keyfpn.protocol.latent import LatentCoder
 from keyfpn.reconstruct.learned.network import CodecNetwork, Shape
 from keyfpn.reconstruct.learned.prior import SCALES, table_probabilities
-from keyfpn.training.codecs.learned.tables import LARGEST_SYMBOL, Frame, fit_entropy_models
+from keyfpn.training.codecs.learned.tables import LARGEST_SYMBOL, Symbols, fit_entropy_models
 
 SHAPE = Shape(16, 24, (8, 8, 8), (8, 8, 8, 8), groups=((2, 2), (2, 4), (3,)), qualities=2)
 
@@ -25,11 +25,11 @@ def codec() -> CodecNetwork:
     return codec
 
 
-def frames(count: int, seed: int = 0) -> list[Frame]:
+def frames(count: int, seed: int = 0) -> list[Symbols]:
     """Symbols whose spread differs from channel to channel."""
     random = np.random.default_rng(seed)
     scales = np.linspace(0.2, 3, 6)[:, None, None]
-    made: list[Frame] = []
+    made: list[Symbols] = []
     for number in range(count):
         latents = [
             np.rint(random.laplace(size=(c, 6 * s, 8 * s)) * scales[:c]).clip(-8, 8).astype(np.int16)
