@@ -12,9 +12,11 @@ from detectron2.modeling import GeneralizedRCNN
 from keyfpn.detector.manifest import Manifest
 from keyfpn.detector.model import Model, open_model
 from keyfpn.detector.prepare import Preprocessor, read_picture
+from keyfpn.detector.torch.network import build_network
 from keyfpn.detector.torch.publish import publish_detector
-from keyfpn.reconstruct.learned.network import CodecNetwork, Shape
-from keyfpn.reconstruct.network import NetworkShape, ReconstructionNetwork
+from keyfpn.reconstruct.learned.network import CodecNetwork
+from keyfpn.reconstruct.learned.shape import Shape
+from keyfpn.reconstruct.network.network import NetworkShape, ReconstructionNetwork
 from keyfpn.training.publish import publish_codec, publish_network
 from keyfpn.training.tables import fit_entropy_models
 
@@ -62,12 +64,12 @@ def unfitted_model(detector_model: Model, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="session")
 def network(detector_model: Model) -> GeneralizedRCNN:
-    return detector_model.build()
+    return build_network(detector_model)
 
 
 @pytest.fixture(scope="session")
 def preprocessor(detector_model: Model) -> Preprocessor:
-    return Preprocessor(detector_model.cfg)
+    return detector_model.preprocessor
 
 
 @pytest.fixture(scope="session")
@@ -92,6 +94,7 @@ def photo() -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
-def noise_input() -> torch.Tensor:
+def noise_input() -> np.ndarray:
     """A small network input whose sides are no multiples of 32: (3, 90, 120)."""
-    return torch.randint(0, 256, (3, 90, 120), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    noise = torch.randint(0, 256, (3, 90, 120), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    return noise.numpy()
