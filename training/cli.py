@@ -12,6 +12,8 @@ from rich.console import Console
 
 from keyfpn.detector import BUNDLED
 
+from .codecs.commands import CODEC_HELP, NETWORK_HELP, codec, network
+from .detector.recipe import Recipe
 from .options import (
     Batch,
     Detector,
@@ -31,8 +33,6 @@ from .options import (
     steps_or,
     user_errors,
 )
-from .recipe import Recipe
-from .reconstruction_cli import CODEC_HELP, NETWORK_HELP, codec, network
 
 # torch and detectron2 take seconds to import: what needs them is imported where it is used.
 
@@ -102,8 +102,8 @@ def detector(
     with user_errors():
         from keyfpn.detector.coco import CocoData
 
-        from .detector import DetectorTraining, initial_network, read_training_config
-        from .loop import MODEL, TrainingLoop
+        from .detector.training import DetectorTraining, initial_network, read_training_config
+        from .engine.loop import MODEL, TrainingLoop
 
         recipe = Recipe(
             steps=steps_or(Recipe.steps, steps, minutes), batch=batch, holdout=holdout, precision=precision, seed=seed
@@ -169,7 +169,7 @@ def fit(
         from keyfpn.detector.model import open_detector
         from keyfpn.detector.pictures import find_pictures
 
-        from .fit import fit_parameters, publish
+        from .codecs.levels.fit import fit_parameters, publish
 
         model = open_detector(detector, weights, device=device)
         found = find_pictures([images])

@@ -1,46 +1,5 @@
-"""Fits what `raw` and `interpolate` need of a detector, and publishes it with the model."""
+"""Forwards to where this moved, until benchmarks/ follows."""
 
-from __future__ import annotations
+from keyfpn.training.codecs.levels.fit import publish
 
-from collections.abc import Iterable
-from pathlib import Path
-
-from keyfpn.detector.manifest import Manifest
-from keyfpn.detector.model import DetectorModel
-from keyfpn.detector.pictures import Preprocessor, read_picture
-from keyfpn.detector.publish import publish_detector
-from keyfpn.detector.split import EdgeHalf
-from keyfpn.reconstruct.fit import ParameterFitter
-from keyfpn.reconstruct.parameters import Parameters
-
-
-def fit_parameters(model: DetectorModel, pictures: Iterable[Path]) -> Parameters:
-    """Fit ranges and mixes to the detector's float32 features.
-
-    Args:
-        model: the detector.
-        pictures: train pictures; a few hundred are plenty.
-
-    Raises:
-        PictureError: one of them cannot be read.
-    """
-    preprocessor = Preprocessor(model.cfg)
-    edge = EdgeHalf(model.build(), ["p2", "p3", "p4", "p5"])
-    fitter = ParameterFitter()
-    for path in pictures:
-        features = edge(preprocessor.to_input(preprocessor.resize(read_picture(path))))
-        fitter.add({level: feature.cpu() for level, feature in features.items()})
-    return fitter.fit()
-
-
-def publish(model: DetectorModel, parameters: Parameters, folder: Path) -> Manifest:
-    """Write detector and parameters as a published model folder, the manifest last.
-
-    A folder that holds the model already gets the parameters and a new manifest: its fingerprint changes, so both ends
-    need the new files.
-    """
-    publish_detector(model, folder)
-    parameters.write(folder)
-    manifest = Manifest.of_folder(folder)
-    manifest.write(folder)
-    return manifest
+__all__ = ["publish"]

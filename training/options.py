@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 if TYPE_CHECKING:
-    from .loop import Ending
+    from .engine.loop import Ending
 
 FAILED, INTERRUPTED = 2, 130
 """Exit codes: training cannot start or go on; Ctrl-C, as shells have it."""
@@ -60,7 +60,7 @@ def hashes(config: str, files: dict[str, Path | None]) -> dict[str, str]:
 def user_errors() -> Iterator[None]:
     from keyfpn.detector.errors import ModelError, PictureError
 
-    from .errors import TrainingError
+    from .engine.errors import TrainingError
 
     try:
         yield

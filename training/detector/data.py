@@ -1,0 +1,192 @@
+"""COCO data as batches for detectron2: each step's batch is a function of the seed and the step's number alone."""
+
+from __future__ import annotations
+
+import hashlib
+import signal
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+from detectron2.config import CfgNode
+from detectron2.data import transforms as T
+from detectron2.data.detection_utils import (
+    annotations_to_instances,
+    filter_empty_instances,
+    transform_instance_annotations,
+)
+from detectron2.structures import BoxMode
+from torch.utils.data import DataLoader, Dataset
+
+from keyfpn.detector.coco import CocoData, Picture
+from keyfpn.detector.errors import PictureError
+from keyfpn.detector.pictures import Preprocessor, read_picture
+from keyfpn.training.engine.errors import TrainingError
+
+from .recipe import Recipe
+
+Item = TypeVar("Item")
+Batch = list[dict[str, Any]]
+"""What a detectron2 model takes for training: ``image`` (3, H, W) uint8 and ``instances`` for each picture."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A picture with its boxes."""
+
+    picture: Picture
+    size: tuple[int, int]
+    """(height, width) that the boxes belong to."""
+    annotations: list[dict[str, Any]]
+    """As detectron2 takes them, crowds left out; ``category_id`` is the class index."""
+
+
+def category_ids(data: CocoData, cfg: CfgNode) -> list[int]:
+    """The category id of each class index: the data's own ids, sorted.
+
+    Raises:
+        TrainingError: the config's ``MODEL.ROI_HEADS.NUM_CLASSES`` is another count.
+    """
+    ids = sorted(data.coco.cats)
+    if len(ids) != cfg.MODEL.ROI_HEADS.NUM_CLASSES:
+        raise TrainingError(
+            f"the annotations have {len(ids)} categories, the config's MODEL.ROI_HEADS.NUM_CLASSES is "
+            f"{cfg.MODEL.ROI_HEADS.NUM_CLASSES}: give a --config whose NUM_CLASSES is {len(ids)}"
+        )
+    return ids
+
+
+def hold_out(pictures: Sequence[Item], count: int, name: Callable[[Item], str]) -> tuple[list[Item], list[Item]]:
+    """Divide pictures into those to train on and those to evaluate on.
+
+    A picture's place follows from its name alone (the order of SHA-256), so that all runs on the same data, of any
+    seed, hold out the same pictures.
+
+    Args:
+        pictures: all of them.
+        count: how many to hold out.
+        name: what a picture is known by.
+
+    Returns:
+        Training pictures and held-out pictures.
+
+    Raises:
+        TrainingError: nothing is left to train on.
+    """
+    if count >= len(pictures):
+        raise TrainingError(f"expected more pictures than the {count} to hold out, found {len(pictures)}")
+    order = sorted(pictures, key=lambda picture: hashlib.sha256(name(picture).encode()).digest())
+    return order[count:], order[:count]
+
+
+def samples(data: CocoData, pictures: Sequence[Picture], ids: Sequence[int]) -> list[Sample]:
+    """Gather the boxes of pictures; a picture without any is left out, as detectron2 does.
+
+    Args:
+        data: where the annotations are.
+        pictures: which pictures.
+        ids: the category id of each class index.
+
+    Raises:
+        PictureError: an annotation lacks a field or its category is not in ``ids``.
+        TrainingError: no picture has a box.
+    """
+    index = {id: position for position, id in enumerate(ids)}
+    found = []
+    for picture in pictures:
+        try:
+            image = data.coco.imgs[picture.id]
+            annotations = [
+                {
+                    "bbox": [float(side) for side in annotation["bbox"]],
+                    "bbox_mode": BoxMode.XYWH_ABS,
+                    "category_id": index[annotation["category_id"]],
+                }
+                for annotation in data.coco.imgToAnns[picture.id]
+                if not annotation.get("iscrowd", 0)
+            ]
+            size = (int(image["height"]), int(image["width"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise PictureError(
+                f"{picture.path.name}: expected width and height, and for each annotation a bbox of numbers and a "
+                f"category_id among the categories: {error!r}"
+            ) from error
+        if annotations:
+            found.append(Sample(picture, size, annotations))
+    if not found:
+        raise TrainingError(f"expected boxes to train on, found none in {len(pictures)} pictures")
+    return found
+
+
+def positions(step: int, batch: int, count: int, seed: int) -> list[int]:
+    """Which of ``count`` samples make the batch of a step: passes over all of them, each in an order of its own."""
+    passes, places = np.divmod(np.arange(step * batch, (step + 1) * batch), count)
+    orders = {number: np.random.default_rng([seed, number]).permutation(count) for number in set(passes.tolist())}
+    return [int(orders[number][place]) for number, place in zip(passes.tolist(), places.tolist(), strict=True)]
+
+
+class StepBatches(Dataset[Batch | PictureError]):
+    """Augmented batches: item ``step`` is the batch of that step."""
+
+    def __init__(self, samples: Sequence[Sample], cfg: CfgNode, recipe: Recipe) -> None:
+        """Take the samples, the network's input format from the config, and the augmentation from the recipe."""
+        self._samples = samples
+        self._preprocessor = Preprocessor(cfg)
+        self._batch, self._seed = recipe.batch, recipe.seed
+        short = [round(part * cfg.INPUT.MIN_SIZE_TEST) for part in recipe.short_side]
+        self._augmentations = T.AugmentationList(
+            [
+                T.RandomApply(T.RandomCrop("relative_range", (recipe.crop_side,) * 2), recipe.crop_probability),
+                T.ResizeShortestEdge(short, cfg.INPUT.MAX_SIZE_TEST, "range"),
+                T.RandomFlip(),
+            ]
+        )
+
+    def __getitem__(self, step: int) -> Batch | PictureError:
+        """The batch of a step; an error is handed over, not raised, because a worker process would wrap it."""
+        np.random.seed(np.random.SeedSequence([self._seed, step]).generate_state(4))  # detectron2 draws from the global
+        try:
+            return [
+                self._augmented(self._samples[position])
+                for position in positions(step, self._batch, len(self._samples), self._seed)
+            ]
+        except PictureError as error:
+            return error
+
+    def _augmented(self, sample: Sample) -> dict[str, Any]:
+        picture = read_picture(sample.picture.path)
+        if picture.shape[:2] != sample.size:
+            raise PictureError(
+                f"{sample.picture.path}: expected height and width {sample.size} as the annotations say, found "
+                f"{picture.shape[:2]}"
+            )
+        augmented = T.AugInput(picture)
+        transforms = self._augmentations(augmented)
+        size = augmented.image.shape[:2]
+        moved = [transform_instance_annotations(dict(box), transforms, size) for box in sample.annotations]
+        return {
+            "image": self._preprocessor.to_input(augmented.image),
+            "instances": filter_empty_instances(annotations_to_instances(moved, size)),
+        }
+
+
+def load_batches(batches: Dataset[Item | PictureError], steps: range) -> Generator[Item]:
+    """Load the batches of steps in order, ahead of their use, in processes of their own.
+
+    Raises:
+        PictureError: a picture is unreadable, or is not of the size that the annotations say.
+    """
+    loader = DataLoader(
+        batches, sampler=steps, batch_size=None, num_workers=2, prefetch_factor=4, worker_init_fn=_leave_signals
+    )
+    for batch in loader:
+        if isinstance(batch, PictureError):
+            raise batch
+        yield batch
+
+
+def _leave_signals(_worker: int) -> None:
+    # Ctrl-C goes to every process of the terminal: the run's own process ends in its own way, and then its workers.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
