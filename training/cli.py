@@ -166,12 +166,12 @@ def fit(
     with user_errors():
         from rich.progress import track
 
-        from keyfpn.detector.model import open_detector
-        from keyfpn.detector.pictures import find_pictures
+        from keyfpn.detector.model import open_model
+        from keyfpn.detector.prepare import find_pictures
 
         from .codecs.levels.fit import fit_parameters, publish
 
-        model = open_detector(detector, weights, device=device)
+        model = open_model(detector, weights, device=device)
         found = find_pictures([images])
         chosen = found[:: max(1, len(found) // pictures)][:pictures]
         parameters = fit_parameters(model, track(chosen, "fitting", console=Console(stderr=True)))

@@ -134,8 +134,8 @@ def test_beginnings(length: int) -> None:
 @pytest.mark.parametrize(
     ("offset", "field", "kind", "fault"),
     [
-        (5, b"\x00", InvalidField, "codec: expected one of .1, 2, 3, 4., found 0"),
-        (5, b"\x05", InvalidField, "codec: expected one of .1, 2, 3, 4., found 5"),
+        (5, b"\x00", InvalidField, "codec: expected one of .1, 2, 3, 4., or 128 to 255 .*, found 0"),
+        (5, b"\x05", InvalidField, "codec: expected one of .1, 2, 3, 4., or 128 to 255 .*, found 5"),
         (39, b"\x00\x00", InvalidField, "image size: .* found 0 x 640"),
         (41, b"\x00\x00", InvalidField, "image size: .* found 480 x 0"),
         (43, b"\x00\x00", InvalidField, "network size: .* found 0 x 512"),
@@ -163,7 +163,7 @@ def test_fields_with_other_values(offset: int, field: bytes, kind: type[Protocol
 @pytest.mark.parametrize(
     ("field", "value", "fault"),
     [
-        ("codec", "jpeg", "codec: expected one of raw, interpolate, learned, network, found 'jpeg'"),
+        ("codec", "jpeg", "codec: expected one of raw, interpolate, learned, network, or private-128 to private-255, found 'jpeg'"),
         ("quality", 256, r"quality: expected 0 to 2\*\*8 - 1, found 256"),
         ("quality", -1, r"quality: expected 0 to 2\*\*8 - 1, found -1"),
         ("fingerprint", b"1234567", "model fingerprint: expected 8 bytes, found 7"),

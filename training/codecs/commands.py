@@ -94,8 +94,8 @@ def codec(
 ) -> None:
     """Train the learned codec; registered with :data:`CODEC_HELP`."""
     with user_errors():
-        from keyfpn.detector.model import open_detector
-        from keyfpn.detector.pictures import find_pictures
+        from keyfpn.detector.model import open_model
+        from keyfpn.detector.prepare import find_pictures
 
         from .learned.training import CodecTraining
 
@@ -108,8 +108,8 @@ def codec(
             weights=DistortionWeights(feature_weight, rpn_weight, box_weight),
             seed=seed,
         )
-        model, pictures = open_detector(detector, weights, device=device), find_pictures([images])
-        initial = open_detector(init_codec) if init_codec else None
+        model, pictures = open_model(detector, weights, device=device), find_pictures([images])
+        initial = open_model(init_codec) if init_codec else None
         settings = {
             "task": "codec",
             "detector": model.fingerprint.hex(),
@@ -152,8 +152,8 @@ def network(
 ) -> None:
     """Train the reconstruction network; registered with :data:`NETWORK_HELP`."""
     with user_errors():
-        from keyfpn.detector.model import open_detector
-        from keyfpn.detector.pictures import find_pictures
+        from keyfpn.detector.model import open_model
+        from keyfpn.detector.prepare import find_pictures
 
         from .network.training import NetworkTraining
 
@@ -165,7 +165,7 @@ def network(
             learning_rate=learning_rate,
             seed=seed,
         )
-        model, pictures = open_detector(detector, weights, device=device), find_pictures([images])
+        model, pictures = open_model(detector, weights, device=device), find_pictures([images])
         settings = {
             "task": "network",
             "detector": model.fingerprint.hex(),

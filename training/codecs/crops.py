@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from keyfpn.detector.errors import PictureError
-from keyfpn.detector.pictures import Preprocessor, read_picture
+from keyfpn.detector.prepare import Preprocessor, read_picture
 from keyfpn.training.detector.data import positions
 
 
@@ -45,7 +45,7 @@ class CropBatches(Dataset[Tensor | PictureError]):
             seed: of every random draw.
         """
         self._pictures, self._batch, self._seed = pictures, batch, seed
-        self._preprocessor = Preprocessor(cfg)
+        self._preprocessor = Preprocessor.of_config(cfg)
         short = [max(side, round(part * cfg.INPUT.MIN_SIZE_TEST)) for part in short_side]
         self._augmentations = T.AugmentationList(
             [

@@ -11,7 +11,9 @@ from detectron2.modeling import GeneralizedRCNN
 from detectron2.structures import Boxes
 from torch import Tensor
 
-from keyfpn.detector.split import EdgeHalf, Precision, autocast
+from keyfpn.detector.torch.edge_half import EdgeHalf
+from keyfpn.detector.torch.precision import Precision
+from keyfpn.detector.torch.precision import autocast
 from keyfpn.reconstruct.levels import last_level_max_pool
 
 _BEST_PROPOSALS, _OTHER_PROPOSALS = 24, 16

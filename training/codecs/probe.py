@@ -13,12 +13,15 @@ from pycocotools.coco import COCO
 from torch import Tensor
 
 from keyfpn.detector.coco import as_ground_truth, match, summarize
-from keyfpn.detector.detections import Detections
-from keyfpn.detector.model import DetectorModel
-from keyfpn.detector.pictures import Preprocessor, read_picture
-from keyfpn.detector.split import EdgeHalf, Precision, ServerHalf, autocast
+from keyfpn.protocol.detections import Detections
+from keyfpn.detector.model import Model
+from keyfpn.detector.prepare import Preprocessor, read_picture
+from keyfpn.detector.torch.edge_half import EdgeHalf
+from keyfpn.detector.torch.precision import Precision
+from keyfpn.detector.torch.server_half import ServerHalf
+from keyfpn.detector.torch.precision import autocast
 from keyfpn.reconstruct.codec import LEVELS
-from keyfpn.reconstruct.learned.transforms import KEY_LEVELS
+from keyfpn.reconstruct.learned.shape import KEY_LEVELS
 from keyfpn.reconstruct.levels import last_level_max_pool
 from keyfpn.training.engine.loop import Figures
 
@@ -54,11 +57,11 @@ class Probe:
     """The unsplit detector's boxes of pictures, and those of rebuilt pyramids against them."""
 
     def __init__(
-        self, model: DetectorModel, detector: GeneralizedRCNN, pictures: Sequence[Path], precision: Precision
+        self, model: Model, detector: GeneralizedRCNN, pictures: Sequence[Path], precision: Precision
     ) -> None:
         """Take the pictures; nothing is computed before the first measurement."""
         self._pictures, self._precision = pictures, precision
-        self._preprocessor, self._classes = Preprocessor(model.cfg), range(len(model.class_names))
+        self._preprocessor, self._classes = model.preprocessor, range(len(model.labels.names))
         self._edge = EdgeHalf(detector, [*LEVELS, *KEY_LEVELS], precision=precision)
         self._server = ServerHalf(detector, precision=precision)
         self._truth: COCO | None = None

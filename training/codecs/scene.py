@@ -12,7 +12,7 @@ from detectron2.modeling import GeneralizedRCNN
 from torch import Tensor, nn
 from torch.optim import Adam
 
-from keyfpn.detector.model import DetectorModel
+from keyfpn.detector.model import Model
 from keyfpn.reconstruct.layers import REBUILT, Standardize, TopDown
 from keyfpn.training.detector.data import hold_out, load_batches
 from keyfpn.training.engine.average import moving_average
@@ -30,13 +30,13 @@ _STATISTICS_BATCHES = 16
 class Scene:
     """A frozen detector and the pictures that a network is trained and tried on."""
 
-    def __init__(self, model: DetectorModel, pictures: Sequence[Path], recipe: ReconstructionRecipe) -> None:
+    def __init__(self, model: Model, pictures: Sequence[Path], recipe: ReconstructionRecipe) -> None:
         """Build the detector and divide the pictures.
 
         Raises:
             TrainingError: too few pictures.
         """
-        self.model, self.detector = model, model.build()
+        self.model, self.detector = model, build_network(model)
         self.training_pictures, self.held_out = hold_out(pictures, recipe.holdout, lambda path: path.name)
         self.crops = CropBatches(
             self.training_pictures,

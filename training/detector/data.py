@@ -21,7 +21,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from keyfpn.detector.coco import CocoData, Picture
 from keyfpn.detector.errors import PictureError
-from keyfpn.detector.pictures import Preprocessor, read_picture
+from keyfpn.detector.prepare import Preprocessor, read_picture
 from keyfpn.training.engine.errors import TrainingError
 
 from .recipe import Recipe
@@ -132,7 +132,7 @@ class StepBatches(Dataset[Batch | PictureError]):
     def __init__(self, samples: Sequence[Sample], cfg: CfgNode, recipe: Recipe) -> None:
         """Take the samples, the network's input format from the config, and the augmentation from the recipe."""
         self._samples = samples
-        self._preprocessor = Preprocessor(cfg)
+        self._preprocessor = Preprocessor.of_config(cfg)
         self._batch, self._seed = recipe.batch, recipe.seed
         short = [round(part * cfg.INPUT.MIN_SIZE_TEST) for part in recipe.short_side]
         self._augmentations = T.AugmentationList(

@@ -1,4 +1,4 @@
-"""A trained detector as a model folder that ``keyfpn.detector.model.open_detector`` opens."""
+"""A trained detector as a model folder that ``keyfpn.detector.model.open_model`` opens."""
 
 from __future__ import annotations
 
@@ -10,16 +10,17 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from keyfpn.detector.classes import Classes
+from keyfpn.protocol.detections import LabelMap
 from keyfpn.detector.manifest import Manifest
-from keyfpn.detector.model import DetectorModel, open_detector
-from keyfpn.detector.publish import publish_detector, write_detector
+from keyfpn.detector.model import Model, open_model
+from keyfpn.detector.torch.publish import publish_detector, write_detector
 from keyfpn.protocol.latent import LatentModel
 from keyfpn.reconstruct.learned.files import FOLDER as CODEC_FOLDER
-from keyfpn.reconstruct.learned.files import write_codec
+from keyfpn.reconstruct.learned.weights import write_codec
 from keyfpn.reconstruct.learned.network import CodecNetwork
-from keyfpn.reconstruct.network import FOLDER as NETWORK_FOLDER
-from keyfpn.reconstruct.network import ReconstructionNetwork, write_network
+from keyfpn.reconstruct.network.codec import FOLDER as NETWORK_FOLDER
+from keyfpn.reconstruct.network.network import ReconstructionNetwork
+from keyfpn.reconstruct.network.rebuilder import write_network
 
 CARD = "README.md"
 
@@ -27,18 +28,18 @@ CARD = "README.md"
 def publish(
     network: nn.Module,
     config: str,
-    classes: Classes,
+    classes: LabelMap,
     folder: Path,
     *,
     name: str,
     device: str,
-    describe: Callable[[DetectorModel], str],
+    describe: Callable[[Model], str],
 ) -> None:
     """Write config, weights, manifest and model card.
 
     Args:
         network: the trained detector.
-        config: its config, from :func:`~keyfpn.detector.config.portable_config`.
+        config: its config, from :func:`~keyfpn.detector.torch.config.portable_config`.
         classes: what its outputs mean.
         folder: where to; appears whole, in the place of one that was there.
         name: for the manifest.
@@ -49,12 +50,12 @@ def publish(
     shutil.rmtree(partial, ignore_errors=True)
     write_detector(partial, config, half_precision(network.state_dict()), classes)
     replace(Manifest.of_folder(partial), name=name).write(partial)
-    (partial / CARD).write_text(describe(open_detector(str(partial), device=device)))
+    (partial / CARD).write_text(describe(open_model(str(partial), device=device)))
     _put_in_place(partial, folder)
 
 
 def publish_codec(
-    model: DetectorModel, codec: CodecNetwork, entropy_models: Sequence[LatentModel], card: str, folder: Path
+    model: Model, codec: CodecNetwork, entropy_models: Sequence[LatentModel], card: str, folder: Path
 ) -> None:
     """Write a detector and its learned codec as a model folder, in the place of one that was there.
 
@@ -70,14 +71,14 @@ def publish_codec(
         (partial / CODEC_FOLDER / CARD).write_text(card)
 
 
-def publish_network(model: DetectorModel, network: ReconstructionNetwork, folder: Path) -> None:
+def publish_network(model: Model, network: ReconstructionNetwork, folder: Path) -> None:
     """Write a detector and its reconstruction network as a model folder, as :func:`publish_codec` does."""
     with _published_anew(model, folder, NETWORK_FOLDER) as partial:
         write_network(partial, network)
 
 
 @contextmanager
-def _published_anew(model: DetectorModel, folder: Path, without: str) -> Iterator[Path]:
+def _published_anew(model: Model, folder: Path, without: str) -> Iterator[Path]:
     """Copy a model, less one part of it, into a folder that appears with a new manifest when the block ends."""
     partial = folder.with_name(f".{folder.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)

@@ -13,16 +13,18 @@ from torch import Tensor, nn
 from torch.optim import AdamW
 
 from keyfpn.detector import BUNDLED
-from keyfpn.detector.backbone import MobileNetV2
-from keyfpn.detector.classes import Classes
+from keyfpn.detector.torch.backbone import MobileNetV2
+from keyfpn.protocol.detections import LabelMap
 from keyfpn.detector.coco import CocoData, match, summarize
-from keyfpn.detector.config import portable_config, read_config
-from keyfpn.detector.detections import Detections
+from keyfpn.detector.torch.config import portable_config, read_config
+from keyfpn.protocol.detections import Detections
 from keyfpn.detector.errors import ModelError, WeightsError
-from keyfpn.detector.model import CONFIG_FILE, MODELS, DetectorModel, build_network
-from keyfpn.detector.pictures import Preprocessor, read_picture
-from keyfpn.detector.split import EdgeHalf, ServerHalf, autocast
-from keyfpn.detector.weights import load_weights, read_checkpoint
+from keyfpn.detector.model import CONFIG_FILE, MODELS, Model, build_network
+from keyfpn.detector.prepare import Preprocessor, read_picture
+from keyfpn.detector.torch.edge_half import EdgeHalf
+from keyfpn.detector.torch.server_half import ServerHalf
+from keyfpn.detector.torch.precision import autocast
+from keyfpn.detector.torch.weights import load_weights, read_checkpoint
 from keyfpn.training.engine.average import moving_average
 from keyfpn.training.engine.checkpoint import TrainingState
 from keyfpn.training.engine.loop import Figures
@@ -77,8 +79,8 @@ class DetectorTraining:
         name = folder.absolute().parent.name
         figures: Figures = {}
 
-        def describe(model: DetectorModel) -> str:
-            figures.update(self._average_precision(model.build()))
+        def describe(model: Model) -> str:
+            figures.update(self._average_precision(build_network(model)))
             return model_card(
                 name,
                 self._recipe,
@@ -92,7 +94,7 @@ class DetectorTraining:
         publish(
             self.state.average.module,
             self.config,
-            Classes([self._data.coco.cats[number]["name"] for number in self._category_ids], self._category_ids),
+            LabelMap([self._data.coco.cats[number]["name"] for number in self._category_ids], self._category_ids),
             folder,
             name=name,
             device=self._cfg.MODEL.DEVICE,

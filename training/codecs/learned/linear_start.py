@@ -19,7 +19,7 @@ from detectron2.modeling import GeneralizedRCNN
 from torch import Tensor, nn
 
 from keyfpn.reconstruct.learned.network import CodecNetwork
-from keyfpn.reconstruct.learned.transforms import LATENT_STRIDES, LATERALS
+from keyfpn.reconstruct.learned.shape import LATENT_STRIDES, LATERALS
 
 _SMALLEST_DEVIATION = 1e-3
 """What varies less than that counts as nothing."""

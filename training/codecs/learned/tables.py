@@ -11,7 +11,7 @@ from keyfpn.protocol.ans import PRECISION_BITS, normalize_counts
 from keyfpn.protocol.latent import LatentCoder, LatentModel
 from keyfpn.reconstruct.learned.network import CodecNetwork
 from keyfpn.reconstruct.learned.prior import table_probabilities
-from keyfpn.reconstruct.learned.transforms import LATENT_STRIDES
+from keyfpn.reconstruct.learned.shape import LATENT_STRIDES
 
 Frame = tuple[list[NDArray[np.int16]], int]
 """The latents of a picture, (C, h, w) each, and its quality, from 1 on."""

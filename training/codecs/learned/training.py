@@ -13,12 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from keyfpn.detector.model import DetectorModel
-from keyfpn.detector.split import autocast
+from keyfpn.detector.model import Model
+from keyfpn.detector.torch.precision import autocast
 from keyfpn.protocol.latent import LatentCoder
 from keyfpn.reconstruct.layers import REBUILT
 from keyfpn.reconstruct.learned.files import folder_of, read_network
-from keyfpn.reconstruct.learned.network import CodecNetwork, Shape
+from keyfpn.reconstruct.learned.network import CodecNetwork
+from keyfpn.reconstruct.learned.shape import Shape
 from keyfpn.training.codecs.distortion import distortion, level_errors
 from keyfpn.training.codecs.probe import Trial
 from keyfpn.training.codecs.recipe import CodecRecipe
@@ -36,7 +37,7 @@ class CodecTraining:
     """A codec's training as a :class:`keyfpn.training.engine.loop.Task`."""
 
     def __init__(
-        self, model: DetectorModel, pictures: Sequence[Path], recipe: CodecRecipe, initial: DetectorModel | None = None
+        self, model: Model, pictures: Sequence[Path], recipe: CodecRecipe, initial: Model | None = None
     ) -> None:
         """Prepare a codec's training.
 

@@ -6,15 +6,15 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from keyfpn.detector.manifest import Manifest
-from keyfpn.detector.model import DetectorModel
-from keyfpn.detector.pictures import Preprocessor, read_picture
-from keyfpn.detector.publish import publish_detector
-from keyfpn.detector.split import EdgeHalf
-from keyfpn.reconstruct.fit import ParameterFitter
-from keyfpn.reconstruct.parameters import Parameters
+from keyfpn.detector.model import Model
+from keyfpn.detector.prepare import Preprocessor, read_picture
+from keyfpn.detector.torch.publish import publish_detector
+from keyfpn.detector.torch.edge_half import EdgeHalf
+from keyfpn.reconstruct.key_levels.fit import ParameterFitter
+from keyfpn.reconstruct.key_levels.parameters import Parameters
 
 
-def fit_parameters(model: DetectorModel, pictures: Iterable[Path]) -> Parameters:
+def fit_parameters(model: Model, pictures: Iterable[Path]) -> Parameters:
     """Fit ranges and mixes to the detector's float32 features.
 
     Args:
@@ -24,8 +24,8 @@ def fit_parameters(model: DetectorModel, pictures: Iterable[Path]) -> Parameters
     Raises:
         PictureError: one of them cannot be read.
     """
-    preprocessor = Preprocessor(model.cfg)
-    edge = EdgeHalf(model.build(), ["p2", "p3", "p4", "p5"])
+    preprocessor = model.preprocessor
+    edge = EdgeHalf(build_network(model), ["p2", "p3", "p4", "p5"])
     fitter = ParameterFitter()
     for path in pictures:
         features = edge(preprocessor.to_input(preprocessor.resize(read_picture(path))))
@@ -33,7 +33,7 @@ def fit_parameters(model: DetectorModel, pictures: Iterable[Path]) -> Parameters
     return fitter.fit()
 
 
-def publish(model: DetectorModel, parameters: Parameters, folder: Path) -> Manifest:
+def publish(model: Model, parameters: Parameters, folder: Path) -> Manifest:
     """Write detector and parameters as a published model folder, the manifest last.
 
     A folder that holds the model already gets the parameters and a new manifest: its fingerprint changes, so both ends

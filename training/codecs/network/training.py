@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from keyfpn.detector.model import DetectorModel
-from keyfpn.detector.split import autocast
+from keyfpn.detector.model import Model
+from keyfpn.detector.torch.precision import autocast
 from keyfpn.reconstruct.layers import REBUILT
-from keyfpn.reconstruct.network import NetworkShape, ReconstructionNetwork
+from keyfpn.reconstruct.network.network import NetworkShape, ReconstructionNetwork
 from keyfpn.training.codecs.distortion import distortion
 from keyfpn.training.codecs.probe import Trial
 from keyfpn.training.codecs.recipe import ReconstructionRecipe
@@ -32,7 +32,7 @@ _PROBED: tuple[Keys, ...] = (MAIN_KEYS, ("p3",), ("p4",))
 class NetworkTraining:
     """A reconstruction network's training as a :class:`keyfpn.training.engine.loop.Task`."""
 
-    def __init__(self, model: DetectorModel, pictures: Sequence[Path], recipe: ReconstructionRecipe) -> None:
+    def __init__(self, model: Model, pictures: Sequence[Path], recipe: ReconstructionRecipe) -> None:
         """Prepare a training.
 
         Args:
