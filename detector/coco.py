@@ -55,14 +55,14 @@ class CocoData:
             PictureError: a file or folder is missing, the JSON is no COCO JSON, or pictures it names are not there.
         """
         if not images.is_dir():
-            raise PictureError(f"{images}: expected the folder of the pictures, found none")
+            raise PictureError(str(images), "the folder of the pictures", "none")
         self.coco = _read_annotations(annotations)
         ids = sorted(self.coco.imgs)[:limit]
         self.pictures = [Picture(id, images / self.coco.imgs[id]["file_name"]) for id in ids]
         missing = [picture.path.name for picture in self.pictures if not picture.path.is_file()]
         if missing or not ids:
-            what = f"{len(missing)} of {len(ids)} are missing, such as {missing[0]}" if missing else "there is none"
-            raise PictureError(f"{images}: expected the pictures that {annotations.name} names, found that {what}")
+            found = f"{len(missing)} of {len(ids)} missing, such as {missing[0]}" if missing else "that it names none"
+            raise PictureError(str(images), f"the pictures that {annotations.name} names", found)
 
     @property
     def image_ids(self) -> list[int]:
@@ -132,6 +132,6 @@ def _read_annotations(path: Path) -> COCO:
             coco.createIndex()
         return coco
     except FileNotFoundError as error:
-        raise PictureError(f"{path}: no such annotation file") from error
+        raise PictureError(str(path), "an annotation file", "none of that name") from error
     except (ValueError, KeyError, TypeError) as error:
-        raise PictureError(f"{path}: expected COCO JSON with images, annotations and categories: {error!r}") from error
+        raise PictureError(str(path), "COCO JSON with images, annotations and categories", repr(error)) from error

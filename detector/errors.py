@@ -1,13 +1,15 @@
 """What goes wrong before there are features: the detector's files and the pictures."""
 
+from keyfpn.protocol.errors import Error
 
-class ModelError(ValueError):
-    """A detector cannot be built: no such model, a config it does not support, weights that do not fit."""
+
+class ModelError(Error):
+    """A detector cannot be used: no such model, a config it does not support, files that do not fit."""
 
 
 class WeightsError(ModelError):
     """A weights file cannot be read safely, or does not hold what it should."""
 
 
-class PictureError(ValueError):
-    """A picture cannot be read: it is missing, corrupt, or no picture at all."""
+class PictureError(Error):
+    """A picture cannot be used: it is missing, corrupt, no picture at all, or of a shape that no network takes."""

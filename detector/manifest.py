@@ -67,19 +67,39 @@ class Manifest:
             document = json.loads(path.read_bytes())
             manifest = cls(str(document["name"]), {str(k): str(v) for k, v in document["sha256"].items()})
         except FileNotFoundError as error:
-            raise ModelError(f"{folder}: expected a published model with a {FILE}, found none") from error
+            raise ModelError(str(folder), f"a published model with a {FILE}", "none") from error
         except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ModelError(f"{path}: not a manifest: {error!r}") from error
+            raise ModelError(str(path), "a manifest", repr(error)) from error
         if document.get("format") != FORMAT:
-            raise ModelError(f"{path}: expected manifest format {FORMAT}, found {document.get('format')!r}")
-        for name, expected in manifest.hashes.items():
-            file = folder / name
-            if file.is_file() and (found := _sha256(file)) != expected:
-                raise ModelError(
-                    f"{file}: expected SHA-256 {expected[:16]}…, found {found[:16]}…: the file is not the one that was "
-                    "published; restore it, or publish the model again"
-                )
+            raise ModelError(f"{path}, format", FORMAT, repr(document.get("format")))
+        for name in manifest.hashes:
+            if (folder / name).is_file():
+                manifest.check(folder / name, name, _sha256(folder / name))
         return manifest
+
+    def read_file(self, folder: Path, name: str) -> bytes:
+        """The content of a published file, which is checked as it is read: the folder may be published again meanwhile.
+
+        Raises:
+            ModelError: the model does not have the file, this copy of it does not, or it is not the one published.
+        """
+        path = folder / name
+        if name not in self.hashes:
+            raise ModelError(str(folder), f"a model with {name}", "none in its manifest")
+        try:
+            data = path.read_bytes()
+        except OSError as error:
+            hint = "Copy the whole model here."
+            raise ModelError(str(path), "a file of the model", error.strerror or "none", hint) from error
+        self.check(path, name, hashlib.sha256(data).hexdigest())
+        return data
+
+    def check(self, path: Path, name: str, found: str) -> None:
+        """Raises ModelError unless ``found``, the SHA-256 of the file at ``path``, is that of ``name``."""
+        expected = self.hashes[name]
+        if found != expected:
+            hint = "The file is not the one that was published: restore it, or publish the model again."
+            raise ModelError(str(path), f"SHA-256 {expected[:16]}…", f"{found[:16]}…", hint)
 
 
 def _sha256(path: Path) -> str:

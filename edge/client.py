@@ -15,21 +15,21 @@ from types import TracebackType
 import grpc
 from typing_extensions import Self
 
-from keyfpn.detector.model import DetectorModel
+from keyfpn.detector.model import Model
 from keyfpn.protocol import keyfpn_pb2 as wire
-from keyfpn.protocol.errors import ConfigurationError
+from keyfpn.protocol.errors import ConfigurationError, InvalidField
 from keyfpn.protocol.keyfpn_pb2_grpc import DetectionStub
 from keyfpn.protocol.limits import DEFAULT_LIMITS
+from keyfpn.protocol.messages import FRAME_OVERHEAD
 from keyfpn.protocol.packet import VERSION
-from keyfpn.reconstruct.codec import FeatureCodec
+from keyfpn.reconstruct.registry import default_codec
+from keyfpn.reconstruct.settings import CodecSettings
 
-from .encoder import EncodedFrame
 from .errors import ServerError
-from .in_flight import Answer, InFlight
+from .in_flight import Answer, InFlight, Sent
 
 _ADDRESS = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):\d{1,5}")
-_LONG = 1 << 21
-_FRAME_OVERHEAD = wire.Frame(packet=bytes(_LONG)).ByteSize() - _LONG  # the field's tag, and the length of a long one
+_SAME_RELEASE = "Bring both ends to the same keyfpn release."
 _CHANNEL_OPTIONS = (
     # What may be sent is bounded by what the server announces, and checked for every packet: see `limits`.
     ("grpc.max_send_message_length", -1),
@@ -40,8 +40,8 @@ _CHANNEL_OPTIONS = (
 )
 
 
-class DetectionClient:
-    """A connection to a server that decodes what this edge encodes; a context manager.
+class Client:
+    """A connection to a server that decodes what an edge encodes; a context manager.
 
     Attributes:
         address: as given.
@@ -51,8 +51,8 @@ class DetectionClient:
     def __init__(
         self,
         address: str,
-        model: DetectorModel,
-        codec: FeatureCodec,
+        model: Model,
+        codec: str | None = None,
         *,
         connect_timeout: float = 10.0,
         in_flight: int = 4,
@@ -62,29 +62,29 @@ class DetectionClient:
         Args:
             address: ``HOST:PORT``; IPv6 in brackets.
             model: that the packets are made with.
-            codec: that they are made with.
+            codec: name or settings of the codec that they are made with; the model's best unless given.
             connect_timeout: seconds within which the server must describe itself.
             in_flight: how many frames may wait for their answers.
 
         Raises:
             ConfigurationError: an address of another form.
-            ServerError: nobody answers in time, or something that is no keyfpn server; or the server has not the model,
-                the codec or the packet version.
+            ServerError: nobody answers in time, or something that is no keyfpn server; or the server does not have the
+                model, the codec or the packet version.
         """
         if not _ADDRESS.fullmatch(address):
-            raise ConfigurationError(f"server {address!r}: expected HOST:PORT, such as 127.0.0.1:50051")
+            raise ConfigurationError("server", "HOST:PORT, such as 127.0.0.1:50051", repr(address))
         self.address = address
         self._in_flight = in_flight
-        self._class_count = len(model.class_names)
+        self._labels = model.labels
         self._channel = grpc.insecure_channel(address, options=_CHANNEL_OPTIONS)
         self._stub = DetectionStub(self._channel)
         try:
             description = self._describe(connect_timeout)
-            self._require(description, model, codec)
+            self._require(description, model, CodecSettings.parse(codec or default_codec(model)).name)
         except BaseException:
             self._channel.close()
             raise
-        self.limits = replace(DEFAULT_LIMITS, max_packet_bytes=max(0, description.max_message_bytes - _FRAME_OVERHEAD))
+        self.limits = replace(DEFAULT_LIMITS, max_packet_bytes=max(0, description.max_message_bytes - FRAME_OVERHEAD))
 
     def __enter__(self) -> Self:
         return self
@@ -94,8 +94,8 @@ class DetectionClient:
     ) -> None:
         self._channel.close()
 
-    def detect(self, frames: Iterable[EncodedFrame]) -> Iterator[Answer]:
-        """Send frames as they come and yield their answers.
+    def detect(self, frames: Iterable[Sent]) -> Iterator[Answer]:
+        """Send frames as they come and yield their answers, in the same order.
 
         The frames are pulled, and so encoded, in a thread of gRPC's while this one waits for answers.
 
@@ -103,14 +103,14 @@ class DetectionClient:
             ServerError: the server went away with frames unanswered or unsent, or sent what is no answer to any frame.
             Exception: whatever iterating over ``frames`` raises.
         """
-        waiting = InFlight(frames, limit=self._in_flight, class_count=self._class_count)
+        waiting = InFlight(frames, limit=self._in_flight, labels=self._labels, limits=self.limits)
         call = self._stub.Detect(waiting.requests())
         lost = "it closed the stream"
         try:
             for result in call:
                 yield waiting.answer(result)
-        except ValueError as error:
-            raise ServerError(f"server {self.address}: {error}: bring both ends to the same keyfpn release") from error
+        except InvalidField as error:
+            raise self._error(f"{error.subject}: {error.expected}", error.found, _SAME_RELEASE) from error
         except grpc.RpcError as error:
             lost = _reason(error)
         finally:
@@ -119,10 +119,8 @@ class DetectionClient:
         if waiting.failure:
             raise waiting.failure
         if not waiting.complete:
-            raise ServerError(
-                f"server {self.address} went away, {waiting.count} frames sent to it are unanswered ({lost}): see its "
-                "log, start it again, and send what is missing again"
-            )
+            found = f"that it went away, with {waiting.count} frames unanswered ({lost})"
+            raise self._error("answers to all frames", found, "See its log, start it again, and send the rest again.")
 
     def _describe(self, timeout: float) -> wire.ServerDescription:
         try:
@@ -130,35 +128,34 @@ class DetectionClient:
             return description
         except grpc.RpcError as error:
             if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
-                advice = f"no answer within {timeout:g} s: is it a keyfpn server, and does no firewall stand between?"
+                found = f"no answer within {timeout:g} s"
+                hint = "Is it a keyfpn server, and does no firewall stand between?"
             elif error.code() == grpc.StatusCode.UNAVAILABLE:
-                advice = (
-                    f"no keyfpn server answers there ({error.details()}): start one with `keyfpn-server serve`, or "
-                    "correct the address"
-                )
+                found = f"that nothing answers there ({error.details()})"
+                hint = "Start one with keyfpn-server serve, or correct the address."
             else:
-                advice = f"this is no keyfpn server ({_reason(error)}): correct the address"
-            raise ServerError(f"server {self.address}: {advice}") from error
+                found, hint = f"something else ({_reason(error)})", "Correct the address."
+            raise self._error("a keyfpn server", found, hint) from error
 
-    def _require(self, description: wire.ServerDescription, model: DetectorModel, codec: FeatureCodec) -> None:
+    def _require(self, description: wire.ServerDescription, model: Model, codec: str) -> None:
         if VERSION not in description.packet_versions:
-            raise ServerError(
-                f"server {self.address} (keyfpn {description.software_version}) reads packets of version "
-                f"{_listed(description.packet_versions)}, this edge writes version {VERSION}: bring both to the same "
-                "keyfpn release"
-            )
+            release = f"keyfpn {description.software_version} which reads {_listed(description.packet_versions)}"
+            raise self._error(f"a server that reads packets of version {VERSION}", release, _SAME_RELEASE)
         same = [held for held in description.models if held.fingerprint == model.fingerprint]
         if not same:
             held_models = [f"{held.name} (fingerprint {held.fingerprint.hex()})" for held in description.models]
-            raise ServerError(
-                f"server {self.address} holds {_listed(held_models)}, this edge has {model.name} (fingerprint "
-                f"{model.fingerprint.hex()}): start both with the same model, and compare their manifest.json"
+            raise self._error(
+                f"the edge's model {model.name} (fingerprint {model.fingerprint.hex()})",
+                _listed(held_models),
+                "Start both with the same model, and compare their manifest.json.",
             )
-        if codec.name not in same[0].codecs:
-            raise ServerError(
-                f"server {self.address} decodes {_listed(same[0].codecs)} for {model.name}, this edge encodes with "
-                f"{codec.name}: choose another --codec, or bring both to the same keyfpn release"
-            )
+        if codec not in same[0].codecs:
+            found = f"only {_listed(same[0].codecs)} for {model.name}"
+            hint = "Choose another --codec, or bring both to the same keyfpn release."
+            raise self._error(f"one that decodes {codec}", found, hint)
+
+    def _error(self, expected: str, found: object, hint: str) -> ServerError:
+        return ServerError(f"server {self.address}", expected, found, hint)
 
 
 def _reason(error: grpc.RpcError) -> str:

@@ -7,12 +7,17 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import numpy as np
-
-from keyfpn.detector.detections import Detections
 from keyfpn.protocol import keyfpn_pb2 as wire
+from keyfpn.protocol.detections import Detections, LabelMap
+from keyfpn.protocol.errors import InvalidField
+from keyfpn.protocol.limits import Limits
+from keyfpn.protocol.messages import Refusal, read_detections, read_refusal
+from keyfpn.protocol.packet import Packet
 
-from .encoder import EncodedFrame
+from .pipeline import EncodedFrame
+
+Sent = EncodedFrame | Packet
+"""What a client sends: a packet, alone or with the frame that it was made of."""
 
 
 @dataclass(frozen=True)
@@ -20,16 +25,16 @@ class Answer:
     """What the server said to one frame.
 
     Attributes:
-        sent: the frame.
+        sent: what was sent.
         detections: what was found; None where the server refused the frame.
-        refusal: why it did; empty otherwise.
+        refusal: why it did; None otherwise.
         round_trip_ms: from handing the packet to gRPC until the answer.
         server_ms: the server's part of it, waiting included.
     """
 
-    sent: EncodedFrame
+    sent: Sent
     detections: Detections | None
-    refusal: str
+    refusal: Refusal | None
     round_trip_ms: float
     server_ms: float
 
@@ -41,20 +46,21 @@ class InFlight:
         failure: what ended the frames, where that was an error.
     """
 
-    def __init__(self, frames: Iterable[EncodedFrame], *, limit: int, class_count: int) -> None:
+    def __init__(self, frames: Iterable[Sent], *, limit: int, labels: LabelMap, limits: Limits) -> None:
         """Prepare; no frame is pulled yet.
 
         Args:
             frames: to send.
             limit: how many may be unanswered; one more may be encoded and wait.
-            class_count: classes of the model.
+            labels: of the model.
+            limits: of the server, for packets that are not bytes yet.
         """
         self.failure: BaseException | None = None
         self._frames = iter(frames)
-        self._class_count = class_count
+        self._labels, self._limits = labels, limits
         self._room = threading.Semaphore(limit)
         self._pulling, self._changing = threading.Lock(), threading.Lock()
-        self._sent: dict[tuple[int, int], tuple[EncodedFrame, float]] = {}
+        self._sent: dict[tuple[int, int], tuple[Sent, float]] = {}
         self._stopped = self._exhausted = False
 
     @property
@@ -69,31 +75,34 @@ class InFlight:
 
     def requests(self) -> Iterator[wire.Frame]:
         """What gRPC iterates over, in a thread of its own."""
-        while (frame := self._pull()) is not None:
+        while (pulled := self._pull()) is not None:
+            frame, data = pulled
             self._room.acquire()
             if self._stopped:
                 return
+            packet = frame if isinstance(frame, Packet) else frame.packet
             with self._changing:
-                self._sent[frame.packet.stream_id, frame.packet.frame_id] = frame, time.perf_counter()
-            yield wire.Frame(packet=frame.data)
+                self._sent[packet.stream_id, packet.frame_id] = frame, time.perf_counter()
+            yield wire.Frame(packet=data)
 
-    def _pull(self) -> EncodedFrame | None:
+    def _pull(self) -> tuple[Sent, bytes] | None:
         with self._pulling:
             if self._stopped:
                 return None
             try:
                 frame = next(self._frames, None)
+                if frame is not None:
+                    return frame, frame.serialize(self._limits) if isinstance(frame, Packet) else frame.data
+                self._exhausted = True
             except BaseException as error:  # raised again by whoever reads the answers
                 self.failure = error
-                return None
-            self._exhausted = frame is None
-            return frame
+            return None
 
     def answer(self, result: wire.FrameResult) -> Answer:
         """Match a result with its frame.
 
         Raises:
-            ValueError: it is no answer to a frame in flight.
+            InvalidField: it is no answer to a frame in flight, or its numbers are no detections.
         """
         now = time.perf_counter()
         ids = (result.stream_id, result.frame_id)
@@ -101,14 +110,14 @@ class InFlight:
             if ids == (0, 0) and self._sent:  # the server could not read even the ids; it answers in order
                 ids = next(iter(self._sent))
             if ids not in self._sent:
-                raise ValueError(f"it answered frame {ids[1]} of stream {ids[0]}, which does not wait for an answer")
+                raise InvalidField("answer", "one to a frame in flight", f"frame {ids[1]} of stream {ids[0]}")
             frame, sent_at = self._sent.pop(ids)
         self._room.release()
         detected = result.WhichOneof("outcome") == "detections"
         return Answer(
             sent=frame,
-            detections=_detections(result.detections, self._class_count) if detected else None,
-            refusal="" if detected else result.error.message or "the server gave no reason",
+            detections=read_detections(result.detections, self._labels) if detected else None,
+            refusal=None if detected else read_refusal(result.error),
             round_trip_ms=1e3 * (now - sent_at),
             server_ms=result.server_ms,
         )
@@ -119,17 +128,3 @@ class InFlight:
         self._room.release()
         with self._pulling:
             pass
-
-
-def _detections(message: wire.Detections, class_count: int) -> Detections:
-    boxes = np.array(message.boxes, dtype=np.float32)
-    scores = np.array(message.scores, dtype=np.float32)
-    classes = np.array(message.classes, dtype=np.int64)
-    if not len(boxes) == 4 * len(scores) == 4 * len(classes):
-        raise ValueError(
-            f"expected 4 numbers, a score and a class per box, found {len(boxes)} numbers, {len(scores)} scores and "
-            f"{len(classes)} classes"
-        )
-    if len(classes) and not 0 <= classes.min() <= classes.max() < class_count:
-        raise ValueError(f"expected classes from 0 to {class_count - 1}, found {classes.min()} to {classes.max()}")
-    return Detections(boxes.reshape(-1, 4), scores, classes)

@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from keyfpn.detector.model import DetectorModel
+from keyfpn.console.records import packet_record
+from keyfpn.detector.model import Model
 from keyfpn.protocol.chunk import Chunk, Float, Quantization, Uniform
 from keyfpn.protocol.geometry import Geometry
 from keyfpn.protocol.packet import Packet
-from keyfpn.reconstruct.codec import codec_of
+from keyfpn.reconstruct.registry import codec_of
 
 
 @dataclass(frozen=True)
@@ -48,13 +49,13 @@ class LevelInspection:
         return 8 * self.bytes / self.elements if self.bytes and self.elements else None
 
     @property
-    def x_fold(self) -> float | None:
+    def compression_ratio(self) -> float | None:
         """How many times smaller than float32."""
         return 4 * self.elements / self.bytes if self.bytes and self.elements else None
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return asdict(self) | {"bits_per_element": self.bits_per_element, "x_fold": self.x_fold}
+        return asdict(self) | {"bits_per_element": self.bits_per_element, "compression_ratio": self.compression_ratio}
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Inspection:
         packet: its fields.
         size: its bytes.
         model: the name of the packet's model; None where the model at hand is another.
-        raw_bytes: of p2 … p6 as float32; None without the model.
+        raw_bytes: of the whole pyramid as float32; None without the model.
         levels: those sent; with the model, those rebuilt too.
     """
 
@@ -81,33 +82,26 @@ class Inspection:
         return self.size - sum(level.bytes or 0 for level in self.levels)
 
     @property
-    def x_fold(self) -> float | None:
-        """How many times smaller than float32 p2 … p6."""
+    def compression_ratio(self) -> float | None:
+        """How many times smaller than the whole pyramid as float32."""
         return self.raw_bytes / self.size if self.raw_bytes else None
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         packet = self.packet
-        return {
-            "bytes": self.size,
+        return packet_record(packet, self.size) | {
             "header_bytes": self.header_bytes,
-            "codec": packet.codec,
-            "quality": packet.quality,
             "fingerprint": packet.fingerprint.hex(),
             "model": self.model,
-            "stream_id": packet.stream_id,
-            "frame_id": packet.frame_id,
             "capture_time": packet.capture_time,
-            "image_size": packet.image_size,
-            "network_size": packet.network_size,
             "extensions": [{"type": entry.type, "bytes": len(entry.data)} for entry in packet.extensions],
-            "x_fold": self.x_fold,
+            "compression_ratio": self.compression_ratio,
             "levels": [level.as_dict() for level in self.levels],
         }
 
 
-def inspect_packet(packet: Packet, size: int, model: DetectorModel) -> Inspection:
-    """Take a packet apart.
+def inspect_packet(packet: Packet, size: int, model: Model) -> Inspection:
+    """Take a packet apart; with its own model its payloads are decoded too, so that a corrupt one is found.
 
     Args:
         packet: parsed.
@@ -119,8 +113,9 @@ def inspect_packet(packet: Packet, size: int, model: DetectorModel) -> Inspectio
     """
     if packet.fingerprint != model.fingerprint:
         return Inspection(packet, size, None, None, tuple(_sent(chunk, None) for chunk in packet.chunks))
-    geometry = model.geometry(packet.network_size)
-    provenance = codec_of(packet, model).provenance()
+    codec = codec_of(packet, model)
+    geometry = codec.decoder().unpack(packet).geometry
+    provenance = codec.provenance(packet.key_levels)
     return Inspection(packet, size, model.name, geometry.raw_bytes(), _all_levels(packet, geometry, provenance))
 
 

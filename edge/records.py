@@ -1,57 +1,43 @@
-"""Frames, answers and whole runs as JSON objects, one a line, for `--json` and `--jsonl`."""
+"""Frames, answers and whole runs as JSON objects, for `--json` and `--jsonl`."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
 from statistics import median
 from typing import Any
 
-from keyfpn.reconstruct.codec import FeatureCodec
+from keyfpn.console.records import detections_record, packet_record
+from keyfpn.reconstruct.codec import Encoder
 
-from .encoder import EncodedFrame
 from .in_flight import Answer
-
-
-def json_line(record: Mapping[str, Any]) -> str:
-    """One line of JSON Lines."""
-    return json.dumps(record, ensure_ascii=False)
+from .pipeline import EncodedFrame
 
 
 def encoded_record(encoded: EncodedFrame) -> dict[str, Any]:
     """A frame and its packet; times in milliseconds."""
-    times = encoded.times
     return {
         "event": "frame",
         "name": encoded.frame.name,
-        "frame_id": encoded.frame.frame_id,
-        "image_size": encoded.packet.image_size,
-        "network_size": encoded.packet.network_size,
-        "bytes": len(encoded.data),
-        "x_fold": round(encoded.x_fold, 3),
-        "edge_ms": {stage: round(ms, 3) for stage, ms in vars(times).items()},
+        **packet_record(encoded.packet, len(encoded.data)),
+        "compression_ratio": round(encoded.compression_ratio, 3),
+        "edge_ms": {stage: round(ms, 3) for stage, ms in vars(encoded.times).items()},
     }
 
 
-def answer_record(answer: Answer, class_names: Sequence[str]) -> dict[str, Any]:
+def answer_record(sent: EncodedFrame, answer: Answer) -> dict[str, Any]:
     """As :func:`encoded_record`, with ``detections`` (boxes as x0, y0, x1, y1 in pixels) or ``error``."""
-    record = encoded_record(answer.sent)
+    record = encoded_record(sent)
     record |= {"round_trip_ms": round(answer.round_trip_ms, 3), "server_ms": round(answer.server_ms, 3)}
-    found = answer.detections
-    if found is None:
-        return record | {"error": answer.refusal}
-    rows = zip(found.classes.tolist(), found.scores.tolist(), found.boxes.tolist(), strict=True)
-    return record | {
-        "detections": [{"class": class_names[label], "score": score, "box": box} for label, score, box in rows]
-    }
+    if answer.detections is None:
+        return record | {"error": str(answer.refusal)}
+    return record | {"detections": detections_record(answer.detections)}
 
 
 class Summary:
     """Sums up a run."""
 
-    def __init__(self, codec: FeatureCodec) -> None:
+    def __init__(self, encoder: Encoder) -> None:
         """Start empty."""
-        self._codec = codec
+        self._encoder = encoder
         self._frames: list[tuple[int, int, float]] = []  # bytes, raw bytes, edge ms
         self._round_trips: list[float] = []
         self._video_bytes, self._video_seconds = 0, 0.0
@@ -74,12 +60,12 @@ class Summary:
         sizes, raw_sizes, edge_ms = zip(*self._frames, strict=True) if self._frames else ((), (), ())
         return {
             "event": "summary",
-            "codec": str(self._codec.settings),
-            "levels": self._codec.provenance(),
+            "codec": str(self._encoder.settings),
+            "levels": self._encoder.codec.provenance(self._encoder.inputs),
             "frames": len(self._frames),
             "failed": failed,
             "mean_bytes": round(sum(sizes) / len(sizes), 1) if sizes else None,
-            "x_fold": round(sum(raw_sizes) / sum(sizes), 3) if sizes else None,
+            "compression_ratio": round(sum(raw_sizes) / sum(sizes), 3) if sizes else None,
             "mbit_per_s": round(8e-6 * self._video_bytes / self._video_seconds, 4) if self._video_seconds else None,
             "edge_ms_p50": round(median(edge_ms), 3) if edge_ms else None,
             "round_trip_ms_p50": round(median(self._round_trips), 3) if self._round_trips else None,

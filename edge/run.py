@@ -4,86 +4,67 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import typer
 
-from keyfpn.detector.model import DetectorModel
-from keyfpn.detector.split import Precision
+from keyfpn.console.exits import Failures
+from keyfpn.console.progress import output, track
+from keyfpn.console.records import json_line
+from keyfpn.console.results import OutputFolder, ResultError
+from keyfpn.detector.model import Model
 from keyfpn.protocol.errors import ConfigurationError
 from keyfpn.protocol.packet import Packet
-from keyfpn.reconstruct.codec import build_codec, default_codec
 
-from .client import DetectionClient
-from .display import (
-    ANSWER_HEADING,
-    answer_line,
-    console,
-    fields_table,
-    levels_lines,
-    levels_table,
-    packets_table,
-    progress_bar,
-    summary_line,
-)
-from .encoder import EdgeEncoder
-from .exits import Failures
+from .client import Client
+from .display import ANSWER_HEADING, answer_line, fields_table, levels_lines, levels_table, packets_table, summary_line
 from .in_flight import Answer
 from .inspection import inspect_packet
-from .outputs import PACKET_SUFFIX, OutputFolder, ResultFiles
-from .records import Summary, answer_record, encoded_record, json_line
+from .outputs import PACKET_SUFFIX, ResultFiles
+from .pipeline import Edge, EncodedFrame
+from .records import Summary, answer_record, encoded_record
 from .sources import FrameSource
 
+Precision = Literal["fp32", "bf16"]
 
-def encode(
-    source: FrameSource,
-    model: DetectorModel,
-    settings: str | None,
-    failures: Failures,
-    *,
-    out: Path,
-    precision: Precision,
-    as_json: bool,
-) -> None:
-    """Write a packet per frame, coded as the codec's ``settings`` say.
+
+def encode(source: FrameSource, edge: Edge, failures: Failures, *, out: Path, as_json: bool) -> None:
+    """Write a packet per frame.
 
     Raises:
-        ConfigurationError: settings that cannot work.
         OSError: the folder or a file cannot be written.
     """
-    codec = build_codec(settings or default_codec(model), model)
     folder = OutputFolder(out, PACKET_SUFFIX)
-    encoder = EdgeEncoder(model, codec, precision=precision)
-    summary, records = Summary(codec), []
-    with progress_bar(lines=as_json) as bar:
-        for encoded in encoder.encode_all(bar.track(source, source.total, description="encode"), failures):
-            try:
-                path = folder.write(encoded.frame.name, encoded.data)
-            except ValueError as error:
-                failures(str(error))
-                continue
-            summary.add(encoded)
-            record = encoded_record(encoded) | {"file": str(path)}
-            if as_json:
-                typer.echo(json_line(record))
-            else:
-                records.append(record)
+    summary = Summary(edge.encoder)
+    records: list[dict[str, Any]] = []
+    for encoded in edge.encode_all(track(source, source.total, "encode", lines=as_json), failures):
+        try:
+            path = folder.write(encoded.frame.name, encoded.data)
+        except ResultError as error:
+            failures(error)
+            continue
+        summary.add(encoded)
+        record = encoded_record(encoded) | {"file": str(path)}
+        if as_json:
+            typer.echo(json_line(record))
+        else:
+            records.append(record)
     if not as_json:
-        console().print(packets_table(records))
-        typer.echo(levels_lines(codec))
+        output().print(packets_table(records))
+        typer.echo(levels_lines(edge.encoder))
     _print_summary(summary, failures, as_json)
 
 
 def send(
     source: FrameSource,
-    model: DetectorModel,
-    settings: str | None,
+    model: Model,
+    codec: str | None,
     failures: Failures,
     *,
     server: str,
-    coco: Path | None,
-    jsonl: Path | None,
-    draw: Path | None,
+    files: ResultFiles,
     precision: Precision,
+    device: str,
     as_json: bool,
 ) -> None:
     """Stream frames; print and keep the answers as they come, and sum them up however the stream ends.
@@ -93,40 +74,30 @@ def send(
         ServerError: it is not there, holds another model, or goes away.
         OSError: a result cannot be written.
     """
-    codec = build_codec(settings or default_codec(model), model)
-    summary = Summary(codec)
-    with (
-        DetectionClient(server, model, codec) as client,
-        ResultFiles(model, coco=coco, jsonl=jsonl, draw=draw) as files,
-    ):
-        encoder = EdgeEncoder(model, codec, precision=precision, limits=client.limits)
+    with Client(server, model, codec) as client, files:
+        edge = Edge(model, codec, precision=precision, device=device, limits=client.limits)
+        summary = Summary(edge.encoder)
         if not as_json:
-            typer.echo(f"{levels_lines(codec)}\n\n{ANSWER_HEADING}")
+            typer.echo(f"{levels_lines(edge.encoder)}\n\n{ANSWER_HEADING}")
         try:
-            with progress_bar(lines=True) as bar:
-                frames = encoder.encode_all(bar.track(source, source.total, description="send"), failures)
-                for answer in client.detect(frames):
-                    _keep(answer, files, failures)
-                    summary.add(answer.sent, answer.round_trip_ms)
-                    _print_answer(answer, model, as_json)
+            frames = edge.encode_all(track(source, source.total, "send", lines=True), failures)
+            for answer in client.detect(frames):
+                sent = answer.sent
+                assert isinstance(sent, EncodedFrame)  # as all that were given to the client
+                _keep(sent, answer, files, failures)
+                summary.add(sent, answer.round_trip_ms)
+                typer.echo(json_line(answer_record(sent, answer)) if as_json else answer_line(sent, answer))
         finally:
             _print_summary(summary, failures, as_json)
 
 
-def _print_answer(answer: Answer, model: DetectorModel, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json_line(answer_record(answer, model.class_names)))
-    else:
-        typer.echo(answer_line(answer, model.class_names))
-
-
-def _keep(answer: Answer, files: ResultFiles, failures: Failures) -> None:
+def _keep(sent: EncodedFrame, answer: Answer, files: ResultFiles, failures: Failures) -> None:
     if answer.detections is None:
-        failures(f"{answer.sent.frame.name}: the server refused the packet: {answer.refusal}")
+        failures(f"{sent.frame.name}: the server refused the packet: {answer.refusal}")
     try:
-        files.add(answer)
-    except ValueError as error:
-        failures(str(error))
+        files.add(sent, answer)
+    except ResultError as error:
+        failures(error)
 
 
 def _print_summary(summary: Summary, failures: Failures, as_json: bool) -> None:
@@ -134,7 +105,7 @@ def _print_summary(summary: Summary, failures: Failures, as_json: bool) -> None:
     typer.echo(json_line(sums) if as_json else summary_line(sums))
 
 
-def inspect(path: Path, packet: Packet, size: int, model: DetectorModel, *, as_json: bool) -> None:
+def inspect(path: Path, packet: Packet, size: int, model: Model, *, as_json: bool) -> None:
     """Print what is in a packet.
 
     Raises:
@@ -144,7 +115,7 @@ def inspect(path: Path, packet: Packet, size: int, model: DetectorModel, *, as_j
     if as_json:
         typer.echo(json_line(inspection.as_dict()))
         return
-    console().print(fields_table(path.name, inspection), levels_table(inspection))
+    output().print(fields_table(path.name, inspection), levels_table(inspection))
     if inspection.model is None:
         typer.echo(
             f"made with another model than {model.name} (fingerprint {model.fingerprint.hex()}): give the packet's own "
@@ -159,7 +130,7 @@ def find_source(paths: Sequence[Path], cameras: Sequence[str], failures: Failure
         ConfigurationError: none was named.
     """
     if not paths and not cameras:
-        raise ConfigurationError("expected pictures, a folder of pictures, a video or --camera, found none")
+        raise ConfigurationError("inputs", "pictures, a folder of pictures, a video or --camera", "none")
     source = FrameSource(paths, cameras, report=failures)
     if not source:
         failures.exit()

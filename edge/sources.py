@@ -5,42 +5,19 @@ from __future__ import annotations
 import itertools
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-import av
 import numpy as np
-from numpy.typing import NDArray
 
 from keyfpn.detector.errors import PictureError
-from keyfpn.detector.pictures import find_pictures, read_picture
+from keyfpn.detector.prepare import find_pictures, read_picture
+from keyfpn.protocol.frame import Frame, Picture
+
+from .pipeline import Report
 
 VIDEO_SUFFIXES = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".ogv")
 _CAMERA_FORMATS = {"linux": "v4l2", "darwin": "avfoundation", "win32": "dshow"}
-
-Picture = NDArray[np.uint8]
-Report = Callable[[str], None]
-"""Takes the message about an input that failed."""
-
-
-@dataclass(frozen=True)
-class Frame:
-    """One picture on its way.
-
-    Attributes:
-        name: the picture's file stem; for videos and cameras with a running number. Packets and drawings are named so.
-        frame_id: unique in its source; also the COCO ``image_id``.
-        picture: (H, W, 3) uint8, RGB, upright.
-        capture_time: microseconds since the Unix epoch at which the frame was read.
-        duration: seconds until the next frame of a video or camera; None for a picture, and where the rate is unknown.
-    """
-
-    name: str
-    frame_id: int
-    picture: Picture
-    capture_time: int
-    duration: float | None = None
 
 
 class FrameSource:
@@ -118,18 +95,20 @@ def read_video(location: str, form: str | None = None) -> Iterator[tuple[Picture
     Raises:
         PictureError: there is no such file or device, it holds no video, or it is corrupt from some frame on.
     """
+    import av  # of an extra: who sends pictures does without
+
+    expected = f"a readable {'camera' if form else 'video'}"
     try:
         with av.open(location, format=form) as container:
             stream = next(iter(container.streams.video), None)
             if stream is None or stream.codec_context is None:  # PyAV crashes on decoding where it has no codec
-                raise ValueError("it holds no video stream of a known codec")
+                raise PictureError(location, expected, "no video stream of a known codec")
             duration = float(1 / stream.average_rate) if stream.average_rate else None
             for frame in container.decode(stream):
                 upright = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))  # counterclockwise
                 yield np.ascontiguousarray(upright), duration
-    except (av.FFmpegError, ValueError) as error:
-        reason = error.strerror if isinstance(error, av.FFmpegError) else error
-        raise PictureError(f"{location}: not a readable {'camera' if form else 'video'}: {reason}") from error
+    except av.FFmpegError as error:
+        raise PictureError(location, expected, f"one that is not: {error.strerror}") from error
 
 
 def _is_video(path: Path) -> bool:

@@ -18,6 +18,7 @@ class Geometry:
         channels: channels of every level.
         size_divisibility: both sides are padded up to a multiple of this, as detectron2's `ImageList.from_tensors` does
             with the backbone's `size_divisibility`; 0 pads nothing.
+        levels: of the pyramid, fine to coarse.
 
     Raises:
         ValueError: a size below 1, or a negative divisibility.
@@ -26,6 +27,7 @@ class Geometry:
     network_size: tuple[int, int]
     channels: int
     size_divisibility: int
+    levels: tuple[str, ...] = PYRAMID_LEVELS[:5]
 
     def __post_init__(self) -> None:
         if min(*self.network_size, self.channels) < 1 or self.size_divisibility < 0:
@@ -66,9 +68,9 @@ class Geometry:
             total += channels * height * width
         return total
 
-    def raw_bytes(self, levels: Sequence[str] = PYRAMID_LEVELS[:5]) -> int:
-        """Bytes of `levels` (p2 to p6 unless told) as float32: the size that compression ratios start from."""
-        return _FLOAT32_BYTES * self.elements(levels)
+    def raw_bytes(self, levels: Sequence[str] | None = None) -> int:
+        """Bytes of `levels` (the whole pyramid unless told) as float32: the size that compression ratios start from."""
+        return _FLOAT32_BYTES * self.elements(self.levels if levels is None else levels)
 
 
 def _ceil_div(value: int, divisor: int) -> int:

@@ -29,11 +29,28 @@ MAGIC = b"KFPN"
 VERSION = 1
 CODEC_IDS = {"raw": 1, "interpolate": 2, "learned": 3, "network": 4}
 FINGERPRINT_BYTES = 8
-_CODECS = {codec_id: codec for codec, codec_id in CODEC_IDS.items()}
+PRIVATE_CODEC_IDS = range(128, 256)
+"""Of codecs that are not keyfpn's own: sender and receiver agree on them, no release of keyfpn will define them."""
+_CODECS = {codec_id: codec for codec, codec_id in CODEC_IDS.items()} | {
+    codec_id: f"private-{codec_id}" for codec_id in PRIVATE_CODEC_IDS
+}
+_CODEC_IDS = {codec: codec_id for codec_id, codec in _CODECS.items()}
+_KNOWN_IDS = f"one of {sorted(CODEC_IDS.values())}, or 128 to 255 for private codecs"
 _PREFIX = struct.Struct("<4sB")
 _FIELDS = struct.Struct(f"<BB{FINGERPRINT_BYTES}sQQQHHHHB")
 _CHECKSUM = struct.Struct("<I")
 _SMALLEST = _PREFIX.size + _FIELDS.size + 1 + _CHECKSUM.size  # the 1: the length of an empty extension area
+
+
+def codec_name(codec_id: int) -> str:
+    """A codec's name in `Packet.codec`: keyfpn's own name, or `private-128` to `private-255`.
+
+    Raises:
+        InvalidField: an id that the format does not define.
+    """
+    if codec_id not in _CODECS:
+        raise InvalidField("codec", _KNOWN_IDS, codec_id)
+    return _CODECS[codec_id]
 
 
 class Extension(NamedTuple):
@@ -48,7 +65,7 @@ class Packet:
     """One frame's key levels, with all that a receiver needs to decode them besides the model files.
 
     Attributes:
-        codec: `"raw"`, `"interpolate"`, `"learned"` or `"network"`.
+        codec: `"raw"`, `"interpolate"`, `"learned"` or `"network"`; of others the wire id, as `codec_name` gives it.
         quality: the codec's own scale, 0 to 255.
         fingerprint: the first 8 bytes of the SHA-256 of the model's manifest.
         stream_id: which stream of frames; u64.
@@ -99,7 +116,7 @@ class Packet:
         parts = [
             _PREFIX.pack(MAGIC, VERSION),
             _FIELDS.pack(
-                CODEC_IDS[self.codec],
+                _CODEC_IDS[self.codec],
                 self.quality,
                 self.fingerprint,
                 self.stream_id,
@@ -138,8 +155,7 @@ class Packet:
         codec_id, quality, fingerprint, stream_id, frame_id, capture_time, *sizes, chunk_count = _FIELDS.unpack(
             reader.take(_FIELDS.size, "fields")
         )
-        if codec_id not in _CODECS:
-            raise InvalidField("codec", f"one of {sorted(_CODECS)}", codec_id)
+        codec = codec_name(codec_id)
         _check_limit("chunks", limits.max_chunks, chunk_count)
         area_length = reader.varint("length of the extension area")
         _check_limit("extension area", limits.max_extension_bytes, area_length, "bytes")
@@ -150,7 +166,7 @@ class Packet:
                 "packet", "nothing between the last chunk and the checksum", f"{reader.remaining} bytes"
             )
         packet = cls(
-            codec=_CODECS[codec_id],
+            codec=codec,
             quality=quality,
             fingerprint=fingerprint,
             stream_id=stream_id,
@@ -166,8 +182,9 @@ class Packet:
 
     def _check(self, limits: Limits) -> None:
         """What `serialize` must not write and `parse` must not accept."""
-        if self.codec not in CODEC_IDS:
-            raise InvalidField("codec", f"one of {', '.join(CODEC_IDS)}", repr(self.codec))
+        if self.codec not in _CODEC_IDS:
+            expected = f"one of {', '.join(CODEC_IDS)}, or private-128 to private-255"
+            raise InvalidField("codec", expected, repr(self.codec))
         if len(self.fingerprint) != FINGERPRINT_BYTES:
             raise InvalidField("model fingerprint", f"{FINGERPRINT_BYTES} bytes", len(self.fingerprint))
         for field, bits, value in (

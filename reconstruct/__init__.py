@@ -1,3 +1,1 @@
-"""How a pyramid comes back: the codecs and their networks."""
-
-from . import interpolate, learned, network, raw  # noqa: F401  (they register themselves)
+"""How a pyramid travels and comes back: the codecs. What encodes and unpacks needs NumPy only; what rebuilds, torch."""

@@ -1,159 +1,205 @@
-"""The one seam between the two halves: key levels in, chunks on the wire, the whole pyramid out."""
+"""The seam between the two halves: arrays to chunks on the edge, a packet to a pyramid on the server.
+
+    edge     features ──► EdgeAnalysis ──► arrays ──► Encoder ──► chunks
+                          torch            NumPy      one per stream
+    server   packet ──► Decoder ──► Unpacked ──► Rebuilder ──► p2 … p6
+                        one per     NumPy        torch, a batch, no memory
+                        stream
+
+A `Codec` belongs to one model and makes all four; whoever holds one of them can use it, since each reads and checks its
+files when it is made. What a stream remembers lives in its `Encoder` and its `Decoder`, nowhere else.
+"""
 
 from __future__ import annotations
 
-import hashlib
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from torch import Tensor
-from typing_extensions import Self
+import numpy as np
+from numpy.typing import NDArray
 
-from keyfpn.detector.model import DetectorModel
+from keyfpn.detector.model import Model
 from keyfpn.protocol.chunk import Chunk
-from keyfpn.protocol.errors import ConfigurationError, InvalidField
 from keyfpn.protocol.geometry import Geometry
 from keyfpn.protocol.limits import DEFAULT_LIMITS, Limits
-from keyfpn.protocol.packet import Packet
+from keyfpn.protocol.packet import Packet, codec_name
 
 from .settings import CodecSettings
 
-LEVELS = ("p2", "p3", "p4", "p5", "p6")
-"""The whole pyramid, which every codec gives back."""
+if TYPE_CHECKING:  # an edge with another runtime, and a client, do without torch
+    from torch import Tensor
+
+Arrays = Mapping[str, NDArray[np.float32]]
+"""Name of a level or latent to its (C, h, w) values."""
 
 
-class FeatureCodec(ABC):
-    """How a pyramid travels.
+class Encoder(ABC):
+    """Codes the arrays of one stream's frames, in order; may remember the frame before.
 
-    An edge builds one from settings and calls :meth:`encode`; a server builds one from a packet and calls
-    :meth:`decode`. Neither knows which codec it is.
+    Attributes:
+        codec: that it belongs to.
+        settings: every option with its value: the same settings always give the same text.
+        inputs: the names of the arrays that it codes.
+        quality: for the packet's header; 0 for codecs without qualities.
+    """
+
+    codec: Codec
+    settings: CodecSettings
+    inputs: tuple[str, ...]
+    quality: int = 0
+
+    @abstractmethod
+    def encode(self, arrays: Arrays) -> tuple[Chunk, ...]:
+        """The chunks of one frame, in wire order.
+
+        Args:
+            arrays: those of :attr:`inputs`, (C, h, w) float32 each.
+
+        Raises:
+            FeatureError: values that the codec's numbers cannot hold.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class Unpacked:
+    """What a packet's symbols say.
+
+    Attributes:
+        arrays: level or latent to its (C, h, w) values.
+        geometry: of the frame.
+        quality: of the packet.
+    """
+
+    arrays: Mapping[str, NDArray[Any]]
+    geometry: Geometry
+    quality: int
+
+    @property
+    def batch_key(self) -> tuple[object, ...]:
+        """Frames of one codec with the same key can be rebuilt in one batch."""
+        return (self.geometry.padded_size, *self.arrays)
+
+
+class Decoder(ABC):
+    """Unpacks the packets of one stream, in order; may remember the frame before."""
+
+    @abstractmethod
+    def unpack(self, packet: Packet, limits: Limits = DEFAULT_LIMITS) -> Unpacked:
+        """Decode a packet's chunks.
+
+        Args:
+            packet: made with the decoder's model and codec.
+            limits: of what may be allocated.
+
+        Raises:
+            ProtocolError: a packet that the codec would not have written for this model.
+        """
+
+
+class Rebuilder(ABC):
+    """Makes pyramids of what was unpacked. Stateless, so that one serves all streams, from several threads at once."""
+
+    @abstractmethod
+    def rebuild(self, batch: Sequence[Unpacked]) -> dict[str, Tensor]:
+        """Rebuild the pyramids of N frames with the same :attr:`Unpacked.batch_key`.
+
+        Returns:
+            Every level of the pyramid, fine to coarse, (N, C, h, w) float32, on the rebuilder's device.
+        """
+
+
+class EdgeAnalysis(ABC):
+    """What the edge's network computes on top of the backbone, in torch; another runtime has it in its graph.
+
+    Attributes:
+        reads: what :class:`~keyfpn.detector.torch.edge_half.EdgeHalf` has to compute for it.
+    """
+
+    reads: tuple[str, ...]
+
+    @abstractmethod
+    def analyze(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The encoder's inputs of N pictures.
+
+        Args:
+            features: those of :attr:`reads`, (N, C, h, w) float32.
+
+        Returns:
+            Each of the encoder's inputs, (N, C, h, w) float32.
+        """
+
+
+class Codec(ABC):
+    """A way for the pyramids of one model to travel. Register a class of it in :mod:`~keyfpn.reconstruct.registry`.
+
+    Attributes:
+        name: as in settings.
+        wire_id: in the packet's header; 128 to 255 are for codecs that are not keyfpn's own.
+        files: files and folders of a model folder that belong to the codec: besides the detector, what it does depends
+            on these.
+        model: whose pyramids travel.
     """
 
     name: ClassVar[str]
-    """As in settings and in ``Packet.codec``."""
-    key_levels: tuple[str, ...]
-    """What the edge's half of the detector has to compute."""
-    files: ClassVar[tuple[str, ...]]
-    """Files and folders of a model folder that belong to the codec: what it does depends on these and the detector."""
-    quality: int = 0
-    """Goes into the packet's header; 0 for codecs that have no qualities."""
-    qualities: int = 0
-    """How many there are, from 1 on."""
+    wire_id: ClassVar[int]
+    files: ClassVar[tuple[str, ...]] = ()
 
-    @classmethod
-    @abstractmethod
-    def from_settings(cls, settings: CodecSettings, model: DetectorModel) -> Self:
-        """The encoding side.
-
-        Raises:
-            ConfigurationError: settings that cannot work, or that this model has no files for.
-        """
-
-    @classmethod
-    @abstractmethod
-    def from_packet(cls, packet: Packet, model: DetectorModel) -> Self:
-        """The decoding side.
-
-        Raises:
-            ProtocolError: a packet that this codec would not have written for this model.
-        """
-
-    @classmethod
-    def serves(cls, model: DetectorModel) -> bool:
-        """Whether this model has all that the codec needs in order to decode."""
-        return True
+    def __init__(self, model: Model) -> None:
+        """Take the model; nothing is read yet."""
+        self.model = model
 
     @property
-    @abstractmethod
-    def settings(self) -> CodecSettings:
-        """Every option with its value: the same settings always give the same text."""
+    def wire_name(self) -> str:
+        """As in ``Packet.codec``: the name, or for a wire id from 128 on ``private-128`` and so on."""
+        return codec_name(self.wire_id)
 
     @abstractmethod
-    def encode(self, features: Mapping[str, Tensor]) -> tuple[Chunk, ...]:
-        """Turn the key levels of one picture into chunks.
-
-        Args:
-            features: at least the key levels, each (1, C, h, w) float32, finite.
-
-        Returns:
-            The chunks of a packet, in wire order.
-        """
+    def can_decode(self) -> bool:
+        """Whether this copy of the model has all that a server needs."""
 
     @abstractmethod
-    def decode(self, chunks: Sequence[Chunk], geometry: Geometry, limits: Limits = DEFAULT_LIMITS) -> dict[str, Tensor]:
-        """Rebuild the pyramid of one picture.
-
-        Args:
-            chunks: of the packet that this codec was built from.
-            geometry: the shapes that the picture's size gives.
-            limits: of what may be allocated.
-
-        Returns:
-            ``p2 … p6``, each (1, C, h, w) float32.
+    def encoder(self, settings: CodecSettings) -> Encoder:
+        """For a stream of frames.
 
         Raises:
-            ProtocolError: chunks that do not give features of these shapes.
+            ConfigurationError: settings that cannot work, or that the model has no files for.
+            ModelError: a file is missing or malformed.
         """
 
     @abstractmethod
-    def provenance(self) -> dict[str, str]:
-        """For each of ``p2 … p6``, in words: sent, exact from another level, or how it is rebuilt."""
+    def analysis(self, encoder: Encoder, device: str = "cpu") -> EdgeAnalysis:
+        """What makes the inputs of an encoder of this codec.
 
+        Raises:
+            ModelError: a file is missing or malformed.
+        """
 
-_REGISTRY: dict[str, type[FeatureCodec]] = {}
+    @abstractmethod
+    def decoder(self) -> Decoder:
+        """For a stream of packets.
 
+        Raises:
+            ModelError: a file is missing or malformed.
+        """
 
-def register(codec: type[FeatureCodec]) -> type[FeatureCodec]:
-    """Class decorator: makes a codec known by its name."""
-    _REGISTRY[codec.name] = codec
-    return codec
+    @abstractmethod
+    def rebuilder(self, device: str = "cpu") -> Rebuilder:
+        """For a device, as torch names it.
 
+        Raises:
+            ModelError: a file is missing or malformed.
+        """
 
-def codec_names(model: DetectorModel | None = None) -> list[str]:
-    """The names of all registered codecs, or of those that can decode for a model."""
-    return sorted(name for name, codec in _REGISTRY.items() if model is None or codec.serves(model))
+    @abstractmethod
+    def provenance(self, sent: Sequence[str]) -> dict[str, str]:
+        """For each level of the pyramid, in words: sent, exact from another level, or how it is rebuilt.
 
+        Args:
+            sent: names of a packet's chunks.
+        """
 
-def default_codec(model: DetectorModel) -> str:
-    """The codec to use with a model unless told: the learned one where it was trained."""
-    return "learned" if "learned" in codec_names(model) else "interpolate"
-
-
-def identity(codec: FeatureCodec, model: DetectorModel) -> str:
-    """What a codec's results with a model depend on, hashed: all the model's files but those of other codecs.
-
-    Unlike the fingerprint it stays the same when another codec is trained anew.
-    """
-    owned = {file for known in _REGISTRY.values() for file in known.files}
-    others = owned - set(codec.files)
-    hashes = {name: value for name, value in model.manifest.hashes.items() if name.split("/")[0] not in others}
-    return hashlib.sha256(json.dumps(hashes, sort_keys=True).encode()).hexdigest()[:16]
-
-
-def build_codec(settings: CodecSettings | str, model: DetectorModel) -> FeatureCodec:
-    """The codec that an edge encodes with.
-
-    Raises:
-        ConfigurationError: no such codec, or settings that cannot work.
-    """
-    settings = CodecSettings.parse(settings) if isinstance(settings, str) else settings
-    if settings.name not in _REGISTRY:
-        raise ConfigurationError(f"expected a codec among {', '.join(codec_names())}, found {settings.name!r}")
-    return _REGISTRY[settings.name].from_settings(settings, model)
-
-
-def codec_of(packet: Packet, model: DetectorModel) -> FeatureCodec:
-    """The codec that decodes a packet.
-
-    Raises:
-        FingerprintMismatch: the packet was made with another model.
-        ProtocolError: the codec refuses the packet.
-    """
-    packet.require_fingerprint(model.fingerprint)
-    if packet.codec not in codec_names(model):
-        raise InvalidField(
-            "codec", f"one that {model.name} has the files of ({', '.join(codec_names(model))})", packet.codec
-        )
-    return _REGISTRY[packet.codec].from_packet(packet, model)
+    @abstractmethod
+    def sweep(self) -> list[CodecSettings]:
+        """The settings that a benchmark compares, from one end of the codec's range to the other."""

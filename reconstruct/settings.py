@@ -30,10 +30,9 @@ class CodecSettings:
         matches = [_OPTION.fullmatch(option) for option in rest.split(",")] if rest else []
         options = [match.groups() for match in matches if match]
         if not _NAME.fullmatch(name) or len(options) != len(matches) or len(dict(options)) != len(options):
-            raise ConfigurationError(
-                f"codec settings {text!r}: expected NAME or NAME:KEY=VALUE,KEY=VALUE with each key once, such as "
-                "interpolate:levels=p3+p5,precision=int4,coder=ans"
-            )
+            expected = "NAME or NAME:KEY=VALUE,KEY=VALUE with each key once"
+            hint = "An example: interpolate:levels=p3+p5,precision=int4,coder=ans"
+            raise ConfigurationError("codec settings", expected, repr(text), hint)
         return cls(name, tuple((key, value) for key, value in options))
 
     def __str__(self) -> str:
@@ -48,19 +47,15 @@ class CodecSettings:
         """
         value = dict(self.options).get(key, default)
         if value not in allowed:
-            raise ConfigurationError(
-                f"codec {self.name}: expected {key} to be one of {', '.join(allowed)}, found {value!r}"
-            )
+            raise ConfigurationError(f"codec {self.name}, {key}", f"one of {', '.join(allowed)}", repr(value))
         return value
 
     def require_known(self, keys: tuple[str, ...]) -> None:
-        """Refuse options that the codec has not.
+        """Refuse options that the codec does not have.
 
         Raises:
             ConfigurationError: there is one.
         """
         unknown = [key for key, _ in self.options if key not in keys]
         if unknown:
-            raise ConfigurationError(
-                f"codec {self.name}: expected options among {', '.join(keys)}, found {', '.join(unknown)}"
-            )
+            raise ConfigurationError(f"codec {self.name}, options", f"some of {', '.join(keys)}", ", ".join(unknown))

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import logging
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, NoReturn
 
 import typer
 
+from keyfpn.console import exits
+from keyfpn.console.exits import EXIT_CODES, FAILED, Version, exit_codes
+from keyfpn.console.options import Coco, Device, Json, Precision, Weights
 from keyfpn.detector import BUNDLED
-from keyfpn.detector.errors import ModelError
 from keyfpn.protocol.errors import ConfigurationError
 
 from .address import check_address
-from .errors import ListenError, PacketFileError
+from .errors import ListenError
 
-# Commands import `run` and `report`, and so torch, only when they need them: seconds that --help need not take.
-
-_FAILED, _USAGE = 1, 2
+# Commands import what computes, and so torch, only when they need it: seconds that --help need not take.
 
 app = typer.Typer(
     help="The server of keyfpn: rebuilds feature pyramids from packets and finishes detection.",
@@ -40,11 +38,6 @@ Detectors = Annotated[
         help="A published model to hold; repeatable. With --weights one detectron2 config.",
     ),
 ]
-Weights = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="The weights of a config: .safetensors, .pth or a zoo .pkl.")
-]
-Precision = Annotated[Literal["fp32", "bf16"], typer.Option(help="Precision of convolutions and matrix products.")]
-Device = Annotated[str, typer.Option(help="Where to compute, as torch names devices, such as cuda.")]
 MaxSide = Annotated[
     int | None,
     typer.Option(
@@ -54,13 +47,17 @@ MaxSide = Annotated[
         help="Accept network inputs of up to this height and width, and packets as large as these can give.",
     ),
 ]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON Lines, for machines.")]
+
+
+@app.callback()
+def keyfpn_server(*, version: Version = False) -> None:
+    """The server of keyfpn: rebuilds feature pyramids from packets and finishes detection."""
 
 
 @app.command(
     epilog="Example: keyfpn-server serve --host 0.0.0.0 --port 50051 --precision bf16\n\n"
-    "Exit codes: 0 stopped by SIGTERM or SIGINT, frames in flight answered; 1 the address cannot be listened on; "
-    "2 wrong usage, or a model that cannot be used."
+    f"{EXIT_CODES}. Here 0 means stopped by SIGTERM or SIGINT, with the frames in flight answered; 1 that the address "
+    "cannot be listened on."
 )
 def serve(
     *,
@@ -82,18 +79,21 @@ def serve(
 
     Nothing is encrypted, and nobody is asked who they are: listen on a network that you trust.
     """
-    with _user_errors():
+    with exit_codes({ListenError: FAILED}):
         check_address(host, port)
-        from . import report, run
+        from . import run
+        from .held import HeldModels, limits_for
+        from .observe.lines import JsonLines, TextLines
 
-        pipeline = run.build_pipeline(detector, weights, precision=precision, device=device, max_side=max_side)
-        run.serve(pipeline, host, port, report.choose(as_json), threads=threads)
+        models = run.open_models(detector, weights)
+        held = HeldModels(models, limits_for(models, max_side))
+        observer = JsonLines() if as_json else TextLines()
+        run.serve(held, host, port, observer=observer, precision=precision, device=device, threads=threads)
 
 
 @app.command(
     epilog="Example: keyfpn-server decode packets/ --coco results.json --pictures photos/ --out drawn/\n\n"
-    "Exit codes: 0 all done; 1 some packets failed, each named on stderr; "
-    "2 wrong usage, or a model that cannot be used."
+    f"{EXIT_CODES}."
 )
 def decode(
     packets: Annotated[list[Path], typer.Argument(metavar="PACKETS", help="Packet files, or folders of *.kfpn.")],
@@ -109,46 +109,34 @@ def decode(
             metavar="DIR", exists=True, file_okay=False, help="The original pictures, named like the packets."
         ),
     ] = None,
-    coco: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write COCO results here; image_id is the packet's frame id.")
-    ] = None,
+    coco: Coco = None,
     precision: Precision = "fp32",
     device: Device = "cpu",
     max_side: MaxSide = None,
     as_json: Json = False,
 ) -> None:
     """Answer packets in files, without a network."""
-    with _user_errors():
+    with exit_codes():
         if (out is None) != (pictures is None):
-            raise ConfigurationError("--out and --pictures go together: boxes are drawn into the original pictures")
-        if coco is not None and not coco.parent.is_dir():
-            raise ConfigurationError(f"{coco}: there is no folder {coco.parent} to write it to")
-        from . import report, run
+            found = "--out" if pictures is None else "--pictures"
+            hint = "Boxes are drawn into the original pictures."
+            raise ConfigurationError("--out and --pictures", "both or neither", f"{found} alone", hint)
+        from . import run
+        from .decode_report import JsonReport, TableReport
+        from .held import limits_for
+        from .pipeline import Server
 
-        pipeline = run.build_pipeline(detector, weights, precision=precision, device=device, max_side=max_side)
-        failed = run.decode(pipeline, packets, report.choose(as_json), coco=coco, pictures=pictures, drawn=out)
-    if failed:
-        raise typer.Exit(_FAILED)
+        models, report = run.open_models(detector, weights), JsonReport() if as_json else TableReport()
+        server = Server(models, precision=precision, device=device, limits=limits_for(models, max_side))
+        run.decode(server, packets, report, coco=coco, pictures=pictures, drawn=out)
+        report.failures.exit()
 
 
-def main() -> None:
-    """Entry point of the console script."""
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run the command and leave with its exit code.
+
+    Args:
+        arguments: of the command line; by default the process's own.
+    """
     logging.basicConfig(format="%(levelname)s: %(message)s")
-    app()
-
-
-@contextmanager
-def _user_errors() -> Iterator[None]:
-    """Turns what the person at the command line can mend into a line on stderr and an exit code."""
-    try:
-        yield
-    except (ModelError, ConfigurationError, PacketFileError) as error:
-        code, message = _USAGE, str(error)
-    except ListenError as error:
-        code, message = _FAILED, str(error)
-    except OSError as error:
-        code, message = _FAILED, f"{error.filename}: {error.strerror}" if error.filename else str(error)
-    else:
-        return
-    print(f"error: {message}", file=sys.stderr)
-    raise typer.Exit(code)
+    exits.run(app, "keyfpn-server", arguments)

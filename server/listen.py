@@ -4,63 +4,53 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Callable
 
 import grpc
 
 from keyfpn.protocol.keyfpn_pb2_grpc import add_DetectionServicer_to_server
+from keyfpn.protocol.messages import FRAME_OVERHEAD
 
+from .engine.base import Engine
 from .errors import ListenError
-from .pipeline import DetectionPipeline
-from .service import DetectionService, StreamSummary
+from .observe.base import Observer
+from .service import DetectionService
 
 MAX_STREAMS = 64
 """Streams at a time, each with a backlog of its own."""
 GRACE_SECONDS = 30.0
 """How long frames in flight may take once the server has been told to stop."""
 
-_ENVELOPE_BYTES = 64  # what protobuf puts around a packet, at most
 
-
-async def serve(
-    pipeline: DetectionPipeline,
-    host: str,
-    port: int,
-    *,
-    workers: int,
-    on_listening: Callable[[int], None],
-    on_stream_end: Callable[[StreamSummary], None],
-) -> None:
+async def serve(engine: Engine, host: str, port: int, *, observer: Observer, workers: int) -> None:
     """Serve until SIGTERM or SIGINT, then answer the frames that were received, and return.
 
     Args:
-        pipeline: what answers frames.
+        engine: what answers frames; closed at the end.
         host: name or address to listen on.
         port: 0 takes a free one.
-        workers: frames in work at the same time.
-        on_listening: told the port as soon as edges can connect.
-        on_stream_end: told of every stream that has ended.
+        observer: told of the start and of every stream.
+        workers: packets that are unpacked at the same time.
 
     Raises:
         ListenError: the address cannot be listened on.
     """
-    service = DetectionService(pipeline, workers=workers, on_stream_end=on_stream_end)
-    server = grpc.aio.server(
-        options=_options(pipeline.limits.max_packet_bytes + _ENVELOPE_BYTES), maximum_concurrent_rpcs=MAX_STREAMS
-    )
+    service = DetectionService(engine, observer=observer, workers=workers)
+    largest = engine.held.limits.max_packet_bytes + FRAME_OVERHEAD
+    server = grpc.aio.server(options=_options(largest), maximum_concurrent_rpcs=MAX_STREAMS)
     add_DetectionServicer_to_server(service, server)
     try:
         bound = server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
     except RuntimeError as error:
-        raise ListenError(f"cannot listen on {host}:{port}: {error}") from error
+        raise ListenError(f"{host}:{port}", "an address to listen on", error) from error
     await server.start()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    on_listening(bound)
+    observer.listening(host, bound, engine.held)
     await stop.wait()
     service.drain()
     await server.stop(GRACE_SECONDS)
+    engine.close()
 
 
 def _options(max_message_bytes: int) -> list[tuple[str, int]]:

@@ -10,11 +10,13 @@ import torch
 from detectron2.modeling import GeneralizedRCNN
 
 from keyfpn.detector.manifest import Manifest
-from keyfpn.detector.model import DetectorModel, open_detector
-from keyfpn.detector.pictures import Preprocessor, read_picture
-from keyfpn.detector.publish import publish_detector
-from keyfpn.reconstruct.learned.network import CodecNetwork, Shape
-from keyfpn.reconstruct.network import NetworkShape, ReconstructionNetwork
+from keyfpn.detector.model import Model, open_model
+from keyfpn.detector.prepare import Preprocessor, read_picture
+from keyfpn.detector.torch.network import build_network
+from keyfpn.detector.torch.publish import publish_detector
+from keyfpn.reconstruct.learned.network import CodecNetwork
+from keyfpn.reconstruct.learned.shape import Shape
+from keyfpn.reconstruct.network.network import NetworkShape, ReconstructionNetwork
 from keyfpn.training.publish import publish_codec, publish_network
 from keyfpn.training.tables import fit_entropy_models
 
@@ -22,12 +24,12 @@ COCO_SUBSET = Path(__file__).resolve().parent.parent.parent / "shared" / "data" 
 
 
 @pytest.fixture(scope="session")
-def detector_model() -> DetectorModel:
-    return open_detector()
+def detector_model() -> Model:
+    return open_model()
 
 
 @pytest.fixture(scope="session")
-def learned_model(detector_model: DetectorModel, tmp_path_factory: pytest.TempPathFactory) -> DetectorModel:
+def learned_model(detector_model: Model, tmp_path_factory: pytest.TempPathFactory) -> Model:
     """The bundled detector with a reconstruction network and a learned codec: few channels, random weights."""
     torch.manual_seed(0)
     shape = Shape(128, 24, analysis=(8, 8, 8), synthesis=(8, 8, 8, 8), groups=((2, 3), (2, 4), (1, 2)), qualities=3)
@@ -47,27 +49,27 @@ def learned_model(detector_model: DetectorModel, tmp_path_factory: pytest.TempPa
                 parameter.add_(0.3 * torch.randn_like(parameter))
     folder = tmp_path_factory.mktemp("models") / "small_codec"
     publish_network(detector_model, ReconstructionNetwork(NetworkShape(128, hidden=(8, 8, 8, 8))), folder)
-    publish_codec(open_detector(str(folder)), codec, fit_entropy_models(codec, frames), "random weights", folder)
-    return open_detector(str(folder))
+    publish_codec(open_model(str(folder)), codec, fit_entropy_models(codec, frames), "random weights", folder)
+    return open_model(str(folder))
 
 
 @pytest.fixture(scope="session")
-def unfitted_model(detector_model: DetectorModel, tmp_path_factory: pytest.TempPathFactory) -> DetectorModel:
+def unfitted_model(detector_model: Model, tmp_path_factory: pytest.TempPathFactory) -> Model:
     """The bundled detector without the files of any codec."""
     folder = tmp_path_factory.mktemp("models") / "unfitted"
     publish_detector(detector_model, folder)
     Manifest.of_folder(folder).write(folder)
-    return open_detector(str(folder))
+    return open_model(str(folder))
 
 
 @pytest.fixture(scope="session")
-def network(detector_model: DetectorModel) -> GeneralizedRCNN:
-    return detector_model.build()
+def network(detector_model: Model) -> GeneralizedRCNN:
+    return build_network(detector_model)
 
 
 @pytest.fixture(scope="session")
-def preprocessor(detector_model: DetectorModel) -> Preprocessor:
-    return Preprocessor(detector_model.cfg)
+def preprocessor(detector_model: Model) -> Preprocessor:
+    return detector_model.preprocessor
 
 
 @pytest.fixture(scope="session")
@@ -92,6 +94,7 @@ def photo() -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
-def noise_input() -> torch.Tensor:
+def noise_input() -> np.ndarray:
     """A small network input whose sides are no multiples of 32: (3, 90, 120)."""
-    return torch.randint(0, 256, (3, 90, 120), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    noise = torch.randint(0, 256, (3, 90, 120), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    return noise.numpy()

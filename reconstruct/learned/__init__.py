@@ -1,3 +1,1 @@
 """The codec `learned`: small integer latents instead of levels, and the networks that make and read them."""
-
-from . import codec  # noqa: F401  (it registers itself)

@@ -1,4 +1,4 @@
-"""The learned codec in a model folder: what the edge needs, what the server needs, and what both do.
+"""The learned codec in a model folder: what the edge needs, what the server needs, and what both do. NumPy only.
 
 | file                 | edge | server |                                                                      |
 |----------------------|------|--------|----------------------------------------------------------------------|
@@ -11,94 +11,46 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file as load_arrays
-from safetensors.numpy import save as save_arrays
-from safetensors.torch import load_file, save
-from torch import nn
+from safetensors.numpy import load
 
 from keyfpn.detector.errors import ModelError
-from keyfpn.detector.model import DetectorModel
-from keyfpn.protocol.files import whole_file
+from keyfpn.detector.model import Model
 from keyfpn.protocol.latent import LatentCoder, LatentModel
 
-from .network import CodecNetwork, Shape
-from .transforms import LATENT_STRIDES
-from .widths import take_common
+from .shape import LATENT_STRIDES, Shape
 
 FOLDER = "learned"
-SHAPE_FILE, ENTROPY_FILE = "codec.json", "entropy.safetensors"
-ANALYSIS_FILE, SYNTHESIS_FILE = "analysis.safetensors", "synthesis.safetensors"
+SHAPE_FILE, ENTROPY_FILE = f"{FOLDER}/codec.json", f"{FOLDER}/entropy.safetensors"
+ANALYSIS_FILE, SYNTHESIS_FILE = f"{FOLDER}/analysis.safetensors", f"{FOLDER}/synthesis.safetensors"
 
 
-def write_codec(folder: Path, network: CodecNetwork, models: Sequence[LatentModel]) -> None:
-    """Write a codec into a model folder, each file whole or not at all; the manifest is the caller's.
-
-    Args:
-        folder: the model folder.
-        network: the trained codec; the weights are written in float16.
-        models: the entropy model of each latent.
-    """
-    codec = folder / FOLDER
-    codec.mkdir(parents=True, exist_ok=True)
-    with whole_file(codec / SHAPE_FILE) as file:
-        file.write_text(json.dumps(asdict(network.shape), indent=2) + "\n")
-    with whole_file(codec / ENTROPY_FILE) as file:
-        file.write_bytes(save_arrays(_arrays(models)))
-    for name, modules in _parts(network).items():
-        state = nn.ModuleDict(modules).state_dict()
-        with whole_file(codec / name) as file:
-            file.write_bytes(save({key: value.half().contiguous().cpu() for key, value in state.items()}))
-
-
-def folder_of(model: DetectorModel) -> Path:
-    """The folder with a model's codec.
-
-    Raises:
-        ModelError: it has none, being a config and weights.
-    """
-    if model.folder is None:
-        raise ModelError(f"{model.name}: a bare config with weights has no learned codec")
-    return model.folder
-
-
-def has_codec(folder: Path) -> bool:
-    """Whether a model folder has all that a server needs of a learned codec."""
-    return all((folder / FOLDER / name).is_file() for name in (SHAPE_FILE, ENTROPY_FILE, SYNTHESIS_FILE))
-
-
-def read_shape(folder: Path) -> Shape:
-    """Read the sizes of the codec in a model folder.
+def read_shape(model: Model) -> Shape:
+    """Read the sizes of a model's codec.
 
     Raises:
         ModelError: there is none, or it is malformed.
     """
-    path = folder / FOLDER / SHAPE_FILE
+    data = model.read(SHAPE_FILE)
     try:
-        sizes = json.loads(path.read_bytes())
-        sizes = {key: _tuples(value) for key, value in sizes.items()}
-        return Shape(**sizes)
-    except FileNotFoundError as error:
-        raise ModelError(f"{folder}: the model has no learned codec ({FOLDER}/{SHAPE_FILE})") from error
+        return Shape(**{key: _tuples(value) for key, value in json.loads(data).items()})
     except (ValueError, TypeError, AttributeError) as error:
-        raise ModelError(f"{path}: expected the sizes of a learned codec: {error!r}") from error
+        raise ModelError(f"{model.name}, {SHAPE_FILE}", "the sizes of a learned codec", repr(error)) from error
 
 
-def read_coder(folder: Path, shape: Shape) -> LatentCoder:
+def read_coder(model: Model, shape: Shape) -> LatentCoder:
     """Read the entropy model.
 
     Raises:
         ModelError: the file is missing or malformed, or not of this shape.
     """
-    path = folder / FOLDER / ENTROPY_FILE
+    data = model.read(ENTROPY_FILE)
     try:
-        arrays = load_arrays(path)
+        arrays = load(data)
         models = [
             LatentModel(
                 stride=stride,
@@ -112,67 +64,34 @@ def read_coder(folder: Path, shape: Shape) -> LatentCoder:
             for place, (stride, groups) in enumerate(zip(LATENT_STRIDES, shape.groups, strict=True))
         ]
         return LatentCoder(models)
-    except (OSError, SafetensorError, ValueError, KeyError) as error:
-        raise ModelError(f"{path}: expected the entropy model of a learned codec: {error!r}") from error
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise ModelError(
+            f"{model.name}, {ENTROPY_FILE}", "the entropy model of a learned codec", repr(error)
+        ) from error
 
 
-def read_weights(folder: Path, name: str, modules: dict[str, nn.Module]) -> None:
-    """Load the weights of :data:`ANALYSIS_FILE` or :data:`SYNTHESIS_FILE` into the modules that it was written from.
-
-    Raises:
-        ModelError: the file is missing or malformed, or has other weights than the modules.
-    """
-    path = folder / FOLDER / name
-    try:
-        nn.ModuleDict(modules).load_state_dict(load_file(path))
-    except FileNotFoundError as error:
-        raise ModelError(f"{path}: this copy of the model has no such file; copy the whole model here") from error
-    except (OSError, SafetensorError, RuntimeError) as error:
-        raise ModelError(f"{path}: expected weights of the learned codec: {error}") from error
-
-
-def read_network(folder: Path, network: CodecNetwork) -> list[str]:
-    """Load a published codec into a network, to train it on: transforms, gains and context models.
-
-    The published codec may be of another shape: what the network has alone, or beyond the published widths
-    (:func:`.widths.take_common`), keeps its own weights.
-
-    Returns:
-        The names of the network's parameters that kept some.
+def read_gains(model: Model, shape: Shape) -> list[NDArray[np.float32]]:
+    """Read the gains by which latents are multiplied before rounding: of each latent (qualities, channels).
 
     Raises:
-        ModelError: the folder has no codec.
+        ModelError: the file is missing or malformed, or not of this shape.
     """
-    read_shape(folder)  # for its error: a folder without a codec
-    kept = []
-    for name, modules in _parts(network).items():
-        published = _read(load_file, folder / FOLDER / name)
-        own = nn.ModuleDict(modules).state_dict()
-        kept += sorted(key for key in own if key not in published or not take_common(own[key], published[key]))
-    arrays = _read(load_arrays, folder / FOLDER / ENTROPY_FILE)
-    for place, prior in enumerate(network.priors):
-        kept += [
-            f"prior of y{place}: {name}"
-            for name in prior.take_integers({key.removeprefix(f"y{place}."): value for key, value in arrays.items()})
-        ]
-    return kept
-
-
-def _read(load: Callable[[Path], dict[str, Any]], path: Path) -> dict[str, Any]:
+    data = model.read(ANALYSIS_FILE)
     try:
-        return load(path)
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path}: expected a part of a learned codec: {error}") from error
+        arrays = load(data)
+        # exp in float64, because float32's differs in its last bit from one machine to another.
+        gains = [np.exp(arrays[f"gain.{place}"].astype(np.float64)).astype(np.float32) for place in range(3)]
+    except (SafetensorError, KeyError) as error:
+        raise ModelError(f"{model.name}, {ANALYSIS_FILE}", "the gains of a learned codec", repr(error)) from error
+    expected = [(shape.qualities, channels) for channels in shape.latents]
+    if [gain.shape for gain in gains] != expected:
+        found = [gain.shape for gain in gains]
+        raise ModelError(f"{model.name}, {ANALYSIS_FILE}", f"gains of shapes {expected}", found)
+    return gains
 
 
-def _parts(network: CodecNetwork) -> dict[str, dict[str, nn.Module]]:
-    return {
-        ANALYSIS_FILE: {"analysis": network.analysis, "gain": network.gains.log_gain},
-        SYNTHESIS_FILE: {"synthesis": network.synthesis, "inverse": network.gains.log_inverse},
-    }
-
-
-def _arrays(models: Sequence[LatentModel]) -> dict[str, np.ndarray]:
+def entropy_arrays(models: Sequence[LatentModel]) -> dict[str, NDArray[np.integer]]:
+    """What :func:`read_coder` reads, of each latent's entropy model."""
     arrays = {}
     for place, model in enumerate(models):
         arrays |= {f"y{place}.{name}": getattr(model, name) for name in ("tables", "bias", "prediction")}

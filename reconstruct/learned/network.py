@@ -10,32 +10,8 @@ from torch import Tensor, nn
 
 from .gains import Gains
 from .prior import ContextPrior
-from .transforms import KEY_LEVELS, Analysis, Synthesis
-
-
-@dataclass(frozen=True)
-class Shape:
-    """The sizes of a learned codec's parts."""
-
-    pyramid_channels: int
-    res2_channels: int
-    analysis: tuple[int, int, int] = (64, 96, 128)
-    """Hidden channels of the analysis at strides 8, 16 and 32."""
-    synthesis: tuple[int, int, int, int] = (192, 160, 96, 64)
-    """Hidden channels of the synthesis at strides 32, 16, 8 and 4."""
-    groups: tuple[tuple[int, ...], ...] = ((16, 80), (16, 80), (8, 24))
-    """Channel groups of y0, y1 and y2, in coding order."""
-    qualities: int = 8
-
-    @property
-    def latents(self) -> tuple[int, ...]:
-        """Channels of each latent."""
-        return tuple(sum(groups) for groups in self.groups)
-
-    @property
-    def key_channels(self) -> dict[str, int]:
-        """Channels of what the analysis reads."""
-        return {level: self.res2_channels if level == "res2" else self.pyramid_channels for level in KEY_LEVELS}
+from .shape import Shape
+from .transforms import Analysis, Synthesis
 
 
 @dataclass(frozen=True)

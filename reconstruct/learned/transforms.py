@@ -21,14 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..layers import ResidualBlock, Standardize, TopDown, Up
-
-LATERALS = ("lateral5", "lateral4", "lateral3")
-"""What y0, y1 and y2 hold in the linear way."""
-_STANDARDIZED = ("inner3", "inner4", "inner5", "res2")
-KEY_LEVELS = (*_STANDARDIZED, *LATERALS)
-"""What the analysis reads: all that the edge has computed on its way to p3, before any output convolution."""
-LATENT_STRIDES = (32, 16, 8)
-"""Of y0, y1 and y2."""
+from .shape import LATERALS, STANDARDIZED
 
 
 class Analysis(nn.Module):
@@ -44,7 +37,7 @@ class Analysis(nn.Module):
         """
         super().__init__()
         at8, at16, at32 = hidden
-        self.standardize = nn.ModuleDict({level: Standardize(channels[level]) for level in _STANDARDIZED})
+        self.standardize = nn.ModuleDict({level: Standardize(channels[level]) for level in STANDARDIZED})
         self.from_res2 = nn.Conv2d(channels["res2"], at8, 3, stride=2, padding=1)
         self.from_inner3 = nn.Conv2d(channels["inner3"], at8, 1)
         self.from_inner4 = nn.Conv2d(channels["inner4"], at16, 1)
@@ -80,7 +73,7 @@ class Analysis(nn.Module):
 
     def forward(self, features: Mapping[str, Tensor]) -> list[Tensor]:
         """Key levels (N, C, h, w) to y0, y1 and y2, before gain and rounding."""
-        x = {level: self.standardize[level](features[level]) for level in _STANDARDIZED}
+        x = {level: self.standardize[level](features[level]) for level in STANDARDIZED}
         h8 = self.block8(F.relu(self.from_res2(x["res2"]) + self.from_inner3(x["inner3"])))
         h16 = self.block16(F.relu(self.down16(h8) + self.from_inner4(x["inner4"])))
         h32 = self.block32(F.relu(self.down32(h16) + self.from_inner5(x["inner5"])))

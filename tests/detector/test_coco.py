@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from keyfpn.detector.coco import CocoData, as_ground_truth, match, summarize
-from keyfpn.detector.detections import Detections
+from keyfpn.protocol.detections import Detections
 from keyfpn.detector.errors import PictureError
 
 BOXES = {1: [[10, 10, 20, 20], [40, 40, 100, 100]], 2: [[5, 5, 50, 60]]}

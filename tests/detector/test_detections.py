@@ -1,6 +1,6 @@
 import numpy as np
 
-from keyfpn.detector.detections import Detections
+from keyfpn.protocol.detections import Detections
 
 
 def some() -> Detections:

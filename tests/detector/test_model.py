@@ -7,11 +7,11 @@ from detectron2.modeling import GeneralizedRCNN
 from torchvision.models import mobilenet_v2
 
 from keyfpn.detector import BUNDLED
-from keyfpn.detector.backbone import MobileNetV2
+from keyfpn.detector.torch.backbone import MobileNetV2
 from keyfpn.detector.errors import ModelError, WeightsError
 from keyfpn.detector.manifest import Manifest
-from keyfpn.detector.model import MODELS, DetectorModel, open_detector
-from keyfpn.detector.publish import publish_detector
+from keyfpn.detector.model import MODELS, Model, open_model
+from keyfpn.detector.torch.publish import publish_detector
 
 CONFIG = MODELS / BUNDLED / "config.yaml"
 WEIGHTS = MODELS / BUNDLED / "detector.safetensors"
@@ -23,7 +23,7 @@ def folder(tmp_path: Path) -> Path:
     return Path(shutil.copytree(MODELS / BUNDLED, tmp_path / BUNDLED))
 
 
-def test_the_bundled_manifest_is_of_the_bundled_files(detector_model: DetectorModel) -> None:
+def test_the_bundled_manifest_is_of_the_bundled_files(detector_model: Model) -> None:
     assert Manifest.of_folder(MODELS / BUNDLED) == detector_model.manifest
     assert (MODELS / BUNDLED / "manifest.json").read_bytes() == detector_model.manifest.to_json()
 
@@ -34,19 +34,19 @@ def test_the_bundled_weights_are_half_precision_and_all_there(network: Generaliz
     assert not network.training
 
 
-def test_a_model_opens_by_name_and_by_folder(folder: Path, detector_model: DetectorModel) -> None:
-    assert open_detector(str(folder)).fingerprint == open_detector(BUNDLED).fingerprint == detector_model.fingerprint
+def test_a_model_opens_by_name_and_by_folder(folder: Path, detector_model: Model) -> None:
+    assert open_model(str(folder)).fingerprint == open_model(BUNDLED).fingerprint == detector_model.fingerprint
 
 
-def test_classes_are_cocos(detector_model: DetectorModel) -> None:
-    assert detector_model.class_names[0] == "person"
-    assert detector_model.category_ids[0] == 1
-    assert (detector_model.class_names[-1], detector_model.category_ids[-1]) == ("toothbrush", 90)
+def test_classes_are_cocos(detector_model: Model) -> None:
+    assert detector_model.labels.names[0] == "person"
+    assert detector_model.labels.category_ids[0] == 1
+    assert (detector_model.labels.names[-1], detector_model.labels.category_ids[-1]) == ("toothbrush", 90)
 
 
-def test_a_part_of_the_files_is_enough_and_keeps_the_fingerprint(folder: Path, detector_model: DetectorModel) -> None:
+def test_a_part_of_the_files_is_enough_and_keeps_the_fingerprint(folder: Path, detector_model: Model) -> None:
     (folder / "mixes.json").unlink()
-    assert open_detector(str(folder)).fingerprint == detector_model.fingerprint
+    assert open_model(str(folder)).fingerprint == detector_model.fingerprint
 
 
 def test_a_changed_file_is_refused(folder: Path) -> None:
@@ -54,7 +54,7 @@ def test_a_changed_file_is_refused(folder: Path) -> None:
         file.seek(-1, 2)
         file.write(b"\x01")
     with pytest.raises(ModelError, match=r"detector\.safetensors: expected SHA-256"):
-        open_detector(str(folder))
+        open_model(str(folder))
 
 
 @pytest.mark.parametrize(
@@ -63,40 +63,40 @@ def test_a_changed_file_is_refused(folder: Path) -> None:
 def test_a_malformed_manifest_is_refused(folder: Path, text: str) -> None:
     (folder / "manifest.json").write_text(text)
     with pytest.raises(ModelError, match="manifest"):
-        open_detector(str(folder))
+        open_model(str(folder))
 
 
-def test_the_model_card_does_not_change_the_fingerprint(folder: Path, detector_model: DetectorModel) -> None:
+def test_the_model_card_does_not_change_the_fingerprint(folder: Path, detector_model: Model) -> None:
     (folder / "README.md").write_text("other words")
     assert Manifest.of_folder(folder).fingerprint == detector_model.fingerprint
 
 
 def test_unknown_models_say_what_there_is() -> None:
     with pytest.raises(ModelError, match=BUNDLED):
-        open_detector("no-such-model")
+        open_model("no-such-model")
     with pytest.raises(ModelError, match="neither a YAML file nor a name in detectron2's model zoo"):
-        open_detector("COCO-Detection/no_such", WEIGHTS)
+        open_model("COCO-Detection/no_such", WEIGHTS)
     with pytest.raises(ModelError, match="no such weights file"):
-        open_detector(str(CONFIG), Path("none.pth"))
+        open_model(str(CONFIG), Path("none.pth"))
 
 
 def test_a_bare_config_with_weights_is_the_same_detector(noise_input: torch.Tensor, network: GeneralizedRCNN) -> None:
-    bare = open_detector(str(CONFIG), WEIGHTS)
+    bare = open_model(str(CONFIG), WEIGHTS)
     with torch.inference_mode():
         expected = network([{"image": noise_input}])[0]["instances"]
         found = bare.build()([{"image": noise_input}])[0]["instances"]
     assert torch.equal(expected.pred_boxes.tensor, found.pred_boxes.tensor)
-    assert bare.fingerprint == open_detector(str(CONFIG), WEIGHTS).fingerprint
+    assert bare.fingerprint == open_model(str(CONFIG), WEIGHTS).fingerprint
 
 
 def test_a_published_copy_is_the_same_detector(tmp_path: Path, noise_input: torch.Tensor) -> None:
-    bare = open_detector(str(CONFIG), WEIGHTS)
+    bare = open_model(str(CONFIG), WEIGHTS)
     publish_detector(bare, tmp_path / "mine")
     Manifest.of_folder(tmp_path / "mine").write(tmp_path / "mine")
     with torch.inference_mode():
         expected, found = (
             model.build()([{"image": noise_input}])[0]["instances"].pred_boxes.tensor
-            for model in (bare, open_detector(str(tmp_path / "mine")))
+            for model in (bare, open_model(str(tmp_path / "mine")))
         )
     assert torch.equal(expected, found)
 
@@ -105,7 +105,7 @@ def test_a_published_copy_is_the_same_detector(tmp_path: Path, noise_input: torc
     "zoo_name", ["COCO-Detection/faster_rcnn_R_50_FPN_3x", "COCO-Detection/faster_rcnn_X_101_32x8d_FPN_3x.yaml"]
 )
 def test_zoo_configs_are_found_and_their_weights_checked(zoo_name: str) -> None:
-    model = open_detector(zoo_name, WEIGHTS)
+    model = open_model(zoo_name, WEIGHTS)
     assert model.cfg.MODEL.FPN.OUT_CHANNELS == 256
     assert model.geometry((800, 1067)).raw_bytes() == 4 * 256 * (200 * 272 + 100 * 136 + 50 * 68 + 25 * 34 + 13 * 17)
     with pytest.raises(WeightsError, match="do not fit"):
@@ -114,9 +114,9 @@ def test_zoo_configs_are_found_and_their_weights_checked(zoo_name: str) -> None:
 
 def test_other_architectures_are_refused() -> None:
     with pytest.raises(ModelError, match=r"expected the config of a GeneralizedRCNN on an FPN .* found a RetinaNet"):
-        open_detector("COCO-Detection/retinanet_R_50_FPN_1x", WEIGHTS).build()
+        open_model("COCO-Detection/retinanet_R_50_FPN_1x", WEIGHTS).build()
     with pytest.raises(ModelError, match="expected the config of a GeneralizedRCNN on an FPN"):
-        open_detector("COCO-Detection/faster_rcnn_R_50_C4_1x", WEIGHTS).build()
+        open_model("COCO-Detection/faster_rcnn_R_50_C4_1x", WEIGHTS).build()
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ def test_a_config_runs_nothing_and_errors_are_clear(tmp_path: Path, text: str) -
     path = tmp_path / "config.yaml"
     path.write_text(text.format(trap=trap))
     with pytest.raises(ModelError, match=r"config\.yaml: detectron2 refuses this config"):
-        open_detector(str(path), WEIGHTS)
+        open_model(str(path), WEIGHTS)
     assert not trap.exists()
 
 

@@ -7,8 +7,8 @@ from detectron2.data.transforms import ResizeShortestEdge
 from PIL import Image
 
 from keyfpn.detector.errors import PictureError
-from keyfpn.detector.model import DetectorModel
-from keyfpn.detector.pictures import Preprocessor, find_pictures, picture_size, read_picture
+from keyfpn.detector.model import Model
+from keyfpn.detector.prepare import Preprocessor, find_pictures, picture_size, read_picture
 
 
 def encoded(picture: np.ndarray, kind: str, **options: object) -> bytes:
@@ -50,7 +50,7 @@ def test_pictures_come_upright(tmp_path: Path, gradient: np.ndarray, orientation
         assert np.array_equal(turned, np.rot90(gradient, -1))
 
 
-def test_resizes_as_the_detectors_test_transform(preprocessor: Preprocessor, detector_model: DetectorModel) -> None:
+def test_resizes_as_the_detectors_test_transform(preprocessor: Preprocessor, detector_model: Model) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (480, 1000, 3), dtype=np.uint8)
     sizes = detector_model.cfg.INPUT
     transform = ResizeShortestEdge([sizes.MIN_SIZE_TEST] * 2, sizes.MAX_SIZE_TEST).get_transform(picture)
@@ -59,7 +59,7 @@ def test_resizes_as_the_detectors_test_transform(preprocessor: Preprocessor, det
     assert preprocessor.network_size((480, 640)) == (384, 512)
 
 
-def test_channels_in_the_detectors_order(detector_model: DetectorModel, gradient: np.ndarray) -> None:
+def test_channels_in_the_detectors_order(detector_model: Model, gradient: np.ndarray) -> None:
     cfg = detector_model.cfg.clone()
     assert np.array_equal(Preprocessor(cfg).to_input(gradient).numpy(), gradient.transpose(2, 0, 1))
     cfg.defrost()

@@ -7,9 +7,10 @@ import torch
 from detectron2.modeling import GeneralizedRCNN
 
 from keyfpn.detector.errors import ModelError
-from keyfpn.detector.model import DetectorModel
-from keyfpn.detector.pictures import Preprocessor
-from keyfpn.detector.split import EdgeHalf, ServerHalf
+from keyfpn.detector.model import Model
+from keyfpn.detector.prepare import Preprocessor
+from keyfpn.detector.torch.edge_half import EdgeHalf
+from keyfpn.detector.torch.server_half import ServerHalf
 
 LEVELS = ("p2", "p3", "p4", "p5", "p6")
 
@@ -115,7 +116,7 @@ def test_unknown_levels_are_refused(network: GeneralizedRCNN, levels: list[str])
 
 
 def test_shapes_are_those_of_the_geometry(
-    detector_model: DetectorModel, network: GeneralizedRCNN, noise_input: torch.Tensor
+    detector_model: Model, network: GeneralizedRCNN, noise_input: torch.Tensor
 ) -> None:
     geometry = detector_model.geometry((noise_input.shape[1], noise_input.shape[2]))
     for level, feature in EdgeHalf(network, LEVELS)(noise_input).items():

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from keyfpn.detector.errors import WeightsError
-from keyfpn.detector.weights import load_weights, read_checkpoint
+from keyfpn.detector.torch.weights import load_weights, read_checkpoint
 
 
 class Small(nn.Module):

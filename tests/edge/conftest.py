@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keyfpn.detector.model import DetectorModel
+from keyfpn.detector.model import Model
 from keyfpn.edge.cli import main
 from keyfpn.edge.encoder import EncodedFrame, StageTimes
 from keyfpn.edge.sources import Frame
@@ -136,7 +136,7 @@ class FakeServer(DetectionServicer):
 
 
 @pytest.fixture
-def fake_server(detector_model: DetectorModel) -> Iterator[Callable[..., FakeServer]]:
+def fake_server(detector_model: Model) -> Iterator[Callable[..., FakeServer]]:
     """Starts servers that a test tells what to say."""
     with ExitStack() as stack:
 
@@ -161,7 +161,7 @@ def fake_server(detector_model: DetectorModel) -> Iterator[Callable[..., FakeSer
 
 
 @pytest.fixture
-def encoded_frames(detector_model: DetectorModel) -> Callable[..., list[EncodedFrame]]:
+def encoded_frames(detector_model: Model) -> Callable[..., list[EncodedFrame]]:
     """Makes frames with packets that carry no level: what the client streams need not decode."""
 
     def make(count: int, stream_id: int = 5) -> list[EncodedFrame]:

@@ -19,9 +19,9 @@ from detectron2.modeling import GeneralizedRCNN
 from PIL import Image
 from pycocotools.coco import COCO
 
-from keyfpn.detector.detections import Detections
-from keyfpn.detector.model import DetectorModel
-from keyfpn.detector.pictures import Preprocessor, read_picture
+from keyfpn.protocol.detections import Detections
+from keyfpn.detector.model import Model
+from keyfpn.detector.prepare import Preprocessor, read_picture
 from keyfpn.protocol import keyfpn_pb2 as wire
 from keyfpn.protocol.packet import Packet
 
@@ -58,7 +58,7 @@ def packets(pictures: Path, binaries: Path, tmp_path_factory: pytest.TempPathFac
     return folder
 
 
-def test_encode_writes_a_packet_per_picture(packets: Path, detector_model: DetectorModel) -> None:
+def test_encode_writes_a_packet_per_picture(packets: Path, detector_model: Model) -> None:
     log = json.loads((packets / "log").read_text())
     assert (log["code"], log["err"]) == (0, "")
     read = {path.stem: Packet.parse(path.read_bytes()) for path in packets.glob("*.kfpn")}
@@ -247,7 +247,7 @@ def test_control_c_ends_a_camera_and_keeps_the_results(binaries: Path, fake_serv
     assert len(frames) <= summary["frames"] <= len(kept.read_text().splitlines()) <= len(frames) + 1
 
 
-def test_inspect_shows_every_level(edge: Edge, packets: Path, detector_model: DetectorModel) -> None:
+def test_inspect_shows_every_level(edge: Edge, packets: Path, detector_model: Model) -> None:
     path = packets / "000000000042.kfpn"
     shown, parsed = edge("inspect", path), edge("inspect", path, "--json").records[0]
     assert shown.code == 0

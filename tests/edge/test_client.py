@@ -7,7 +7,7 @@ from concurrent import futures
 import grpc
 import pytest
 
-from keyfpn.detector.model import DetectorModel
+from keyfpn.detector.model import Model
 from keyfpn.edge.client import DetectionClient
 from keyfpn.edge.encoder import EncodedFrame
 from keyfpn.edge.errors import ServerError
@@ -21,12 +21,12 @@ MakeFrames = Callable[..., list[EncodedFrame]]
 
 
 @pytest.fixture(scope="module")
-def codec(detector_model: DetectorModel) -> FeatureCodec:
+def codec(detector_model: Model) -> FeatureCodec:
     return build_codec("interpolate", detector_model)
 
 
 @pytest.fixture
-def connect(detector_model: DetectorModel, codec: FeatureCodec) -> Callable[..., DetectionClient]:
+def connect(detector_model: Model, codec: FeatureCodec) -> Callable[..., DetectionClient]:
     return lambda address, **options: DetectionClient(address, detector_model, codec, **options)
 
 
@@ -157,7 +157,7 @@ def test_encodes_nothing_more_once_the_caller_stops(fake_server, connect, encode
         assert len(pulled) == count < 100
 
 
-def test_a_server_with_another_model_gets_no_frame(fake_server, connect, detector_model: DetectorModel) -> None:
+def test_a_server_with_another_model_gets_no_frame(fake_server, connect, detector_model: Model) -> None:
     other = wire.Model(name="other", fingerprint=bytes(range(8)), codecs=["interpolate"])
     server = fake_server(models=[other])
     with pytest.raises(ServerError) as refusal:
@@ -167,7 +167,7 @@ def test_a_server_with_another_model_gets_no_frame(fake_server, connect, detecto
     assert not server.received
 
 
-def test_a_server_without_the_codec(fake_server, connect, detector_model: DetectorModel) -> None:
+def test_a_server_without_the_codec(fake_server, connect, detector_model: Model) -> None:
     held = wire.Model(name=detector_model.name, fingerprint=detector_model.fingerprint, codecs=["raw"])
     with pytest.raises(ServerError, match=r"decodes raw .* this edge encodes with interpolate"):
         connect(fake_server(models=[held]).address)

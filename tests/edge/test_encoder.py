@@ -8,9 +8,9 @@ from detectron2.modeling import GeneralizedRCNN
 from detectron2.modeling.proposal_generator import RPN
 from detectron2.modeling.roi_heads import ROIHeads
 
-from keyfpn.detector.model import DetectorModel
-from keyfpn.detector.pictures import Preprocessor
-from keyfpn.detector.split import EdgeHalf
+from keyfpn.detector.model import Model
+from keyfpn.detector.prepare import Preprocessor
+from keyfpn.detector.torch.edge_half import EdgeHalf
 from keyfpn.edge.encoder import EdgeEncoder
 from keyfpn.edge.sources import Frame
 from keyfpn.protocol.errors import LimitExceeded
@@ -22,7 +22,7 @@ MakeEncoder = Callable[..., EdgeEncoder]
 
 
 @pytest.fixture(scope="module")
-def make_encoder(detector_model: DetectorModel) -> MakeEncoder:
+def make_encoder(detector_model: Model) -> MakeEncoder:
     codec = build_codec("raw:levels=p3+p5,precision=fp32", detector_model)
     return lambda **options: EdgeEncoder(detector_model, codec, **options)
 
@@ -37,7 +37,7 @@ def frame_of(picture: np.ndarray) -> Frame:
 
 
 def test_a_packet_says_what_it_was_made_of(
-    encoder: EdgeEncoder, detector_model: DetectorModel, photo: np.ndarray
+    encoder: EdgeEncoder, detector_model: Model, photo: np.ndarray
 ) -> None:
     encoded = encoder.encode(frame_of(photo[:, :160]))
     packet = Packet.parse(encoded.data)
@@ -52,7 +52,7 @@ def test_a_packet_says_what_it_was_made_of(
 
 def test_its_levels_are_the_detectors_own(
     encoder: EdgeEncoder,
-    detector_model: DetectorModel,
+    detector_model: Model,
     network: GeneralizedRCNN,
     preprocessor: Preprocessor,
     photo: np.ndarray,

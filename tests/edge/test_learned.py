@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from keyfpn.detector.model import DetectorModel
+from keyfpn.detector.model import Model
 from keyfpn.protocol.packet import Packet
 
 
@@ -20,7 +20,7 @@ def call(binaries: Path, command: str, *arguments: object) -> subprocess.Complet
 
 @pytest.fixture(scope="module")
 def packets(
-    binaries: Path, pictures: Path, learned_model: DetectorModel, tmp_path_factory: pytest.TempPathFactory
+    binaries: Path, pictures: Path, learned_model: Model, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     folder = tmp_path_factory.mktemp("packets")
     done = call(binaries, "keyfpn-edge", "encode", pictures, "--out", folder, "--detector", learned_model.folder)
@@ -28,7 +28,7 @@ def packets(
     return folder
 
 
-def test_it_is_the_default_of_a_model_that_has_it(packets: Path, learned_model: DetectorModel) -> None:
+def test_it_is_the_default_of_a_model_that_has_it(packets: Path, learned_model: Model) -> None:
     for path in packets.glob("*.kfpn"):
         packet = Packet.parse(path.read_bytes())
         assert (packet.codec, packet.quality) == ("learned", 3)
@@ -37,7 +37,7 @@ def test_it_is_the_default_of_a_model_that_has_it(packets: Path, learned_model: 
 
 
 def test_inspect_shows_latents_and_what_is_rebuilt_from_them(
-    packets: Path, binaries: Path, learned_model: DetectorModel
+    packets: Path, binaries: Path, learned_model: Model
 ) -> None:
     packet = packets / "7.kfpn"
     done = call(binaries, "keyfpn-edge", "inspect", packet, "--detector", learned_model.folder, "--json")
@@ -49,7 +49,7 @@ def test_inspect_shows_latents_and_what_is_rebuilt_from_them(
     assert levels["p6"]["source"] == "max-pool of the rebuilt p5"
 
 
-def test_the_server_decodes_what_the_edge_wrote(packets: Path, binaries: Path, learned_model: DetectorModel) -> None:
+def test_the_server_decodes_what_the_edge_wrote(packets: Path, binaries: Path, learned_model: Model) -> None:
     done = call(
         binaries,
         "keyfpn-server",
@@ -64,7 +64,7 @@ def test_the_server_decodes_what_the_edge_wrote(packets: Path, binaries: Path, l
 
 
 def test_a_server_of_a_model_without_it_names_what_it_has(
-    packets: Path, binaries: Path, unfitted_model: DetectorModel
+    packets: Path, binaries: Path, unfitted_model: Model
 ) -> None:
     done = call(binaries, "keyfpn-server", "decode", packets / "7.kfpn", "--detector", unfitted_model.folder)
     assert done.returncode != 0

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from keyfpn.detector.detections import Detections
-from keyfpn.detector.model import DetectorModel
+from keyfpn.protocol.detections import Detections
+from keyfpn.detector.model import Model
 from keyfpn.edge.encoder import EncodedFrame
 from keyfpn.edge.in_flight import Answer
 from keyfpn.edge.outputs import OutputFolder, ResultFiles
@@ -30,7 +30,7 @@ def everything(folder: Path) -> dict[str, Path]:
     return {"coco": folder / "coco.json", "jsonl": folder / "all.jsonl", "draw": folder / "drawn"}
 
 
-def test_writes_what_pycocotools_reads(tmp_path: Path, detector_model: DetectorModel, answers: list[Answer]) -> None:
+def test_writes_what_pycocotools_reads(tmp_path: Path, detector_model: Model, answers: list[Answer]) -> None:
     with ResultFiles(detector_model, coco=tmp_path / "coco.json", jsonl=None, draw=None) as files:
         for answer in answers:
             files.add(answer)
@@ -45,7 +45,7 @@ def test_writes_what_pycocotools_reads(tmp_path: Path, detector_model: DetectorM
     assert toothbrush["category_id"] == 90
 
 
-def test_writes_a_json_object_per_frame(tmp_path: Path, detector_model: DetectorModel, answers: list[Answer]) -> None:
+def test_writes_a_json_object_per_frame(tmp_path: Path, detector_model: Model, answers: list[Answer]) -> None:
     with ResultFiles(detector_model, coco=None, jsonl=tmp_path / "all.jsonl", draw=None) as files:
         for answer in answers:
             files.add(answer)
@@ -58,7 +58,7 @@ def test_writes_a_json_object_per_frame(tmp_path: Path, detector_model: Detector
     assert "detections" not in second
 
 
-def test_draws_boxes_into_the_picture(tmp_path: Path, detector_model: DetectorModel, answers: list[Answer]) -> None:
+def test_draws_boxes_into_the_picture(tmp_path: Path, detector_model: Model, answers: list[Answer]) -> None:
     with ResultFiles(detector_model, coco=None, jsonl=None, draw=tmp_path / "drawn") as files:
         for answer in answers:
             files.add(answer)
@@ -69,7 +69,7 @@ def test_draws_boxes_into_the_picture(tmp_path: Path, detector_model: DetectorMo
 
 
 def test_completes_the_files_when_the_run_fails(
-    tmp_path: Path, detector_model: DetectorModel, answers: list[Answer]
+    tmp_path: Path, detector_model: Model, answers: list[Answer]
 ) -> None:
     def fail_after_one() -> None:
         with ResultFiles(detector_model, **everything(tmp_path)) as files:
@@ -85,7 +85,7 @@ def test_completes_the_files_when_the_run_fails(
     assert sorted(path.name for path in tmp_path.iterdir()) == ["all.jsonl", "coco.json", "drawn"]
 
 
-def test_a_path_that_cannot_be_written_is_found_at_once(tmp_path: Path, detector_model: DetectorModel) -> None:
+def test_a_path_that_cannot_be_written_is_found_at_once(tmp_path: Path, detector_model: Model) -> None:
     with pytest.raises(FileNotFoundError, match="missing"):
         ResultFiles(detector_model, coco=tmp_path / "a.json", jsonl=tmp_path / "missing" / "b.jsonl", draw=None)
     assert not list(tmp_path.iterdir())

@@ -19,7 +19,7 @@ from keyfpn.protocol.errors import (
     UnsupportedVersion,
 )
 from keyfpn.protocol.limits import Limits
-from keyfpn.protocol.packet import CODEC_IDS, Extension, Packet
+from keyfpn.protocol.packet import CODEC_IDS, Extension, Packet, codec_name
 from keyfpn.protocol.quantization import Ranges
 
 PACKET = Packet(
@@ -61,7 +61,7 @@ def chunks(draw: st.DrawFn) -> tuple[Chunk, ...]:
 
 PACKETS = st.builds(
     Packet,
-    codec=st.sampled_from(sorted(CODEC_IDS)),
+    codec=st.sampled_from([*sorted(CODEC_IDS), "private-128", "private-255"]),
     quality=st.integers(0, 255),
     fingerprint=st.binary(min_size=8, max_size=8),
     stream_id=U64,
@@ -134,8 +134,8 @@ def test_beginnings(length: int) -> None:
 @pytest.mark.parametrize(
     ("offset", "field", "kind", "fault"),
     [
-        (5, b"\x00", InvalidField, "codec: expected one of .1, 2, 3, 4., found 0"),
-        (5, b"\x05", InvalidField, "codec: expected one of .1, 2, 3, 4., found 5"),
+        (5, b"\x00", InvalidField, "codec: expected one of .1, 2, 3, 4., or 128 to 255 .*, found 0"),
+        (5, b"\x05", InvalidField, "codec: expected one of .1, 2, 3, 4., or 128 to 255 .*, found 5"),
         (39, b"\x00\x00", InvalidField, "image size: .* found 0 x 640"),
         (41, b"\x00\x00", InvalidField, "image size: .* found 480 x 0"),
         (43, b"\x00\x00", InvalidField, "network size: .* found 0 x 512"),
@@ -163,7 +163,11 @@ def test_fields_with_other_values(offset: int, field: bytes, kind: type[Protocol
 @pytest.mark.parametrize(
     ("field", "value", "fault"),
     [
-        ("codec", "jpeg", "codec: expected one of raw, interpolate, learned, network, found 'jpeg'"),
+        (
+            "codec",
+            "jpeg",
+            "codec: expected one of raw, .*, or private-128 to private-255, found 'jpeg'",
+        ),
         ("quality", 256, r"quality: expected 0 to 2\*\*8 - 1, found 256"),
         ("quality", -1, r"quality: expected 0 to 2\*\*8 - 1, found -1"),
         ("fingerprint", b"1234567", "model fingerprint: expected 8 bytes, found 7"),
@@ -222,3 +226,18 @@ def test_bytes_from_a_receive_buffer() -> None:
     data = PACKET.serialize()
     for buffer in (bytearray(data), memoryview(data)):
         assert Packet.parse(bytes(buffer)) == PACKET
+
+
+@pytest.mark.parametrize("codec_id", range(256))
+def test_codec_ids_are_keyfpns_own_or_private(codec_id: int) -> None:
+    """Private codecs are named by their id, so that packets of unknown ones can still be looked at."""
+    if 1 <= codec_id <= 4:
+        assert CODEC_IDS[codec_name(codec_id)] == codec_id
+    elif codec_id >= 128:
+        assert codec_name(codec_id) == f"private-{codec_id}"
+        sent = replace(PACKET, codec=f"private-{codec_id}").serialize()
+        assert sent[5] == codec_id
+        assert Packet.parse(sent).codec == f"private-{codec_id}"
+    else:
+        with pytest.raises(InvalidField, match=f"codec: .* found {codec_id}"):
+            codec_name(codec_id)

@@ -6,18 +6,18 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
-from keyfpn.detector.model import DetectorModel
+from keyfpn.detector.model import Model
 from keyfpn.protocol.packet import Packet
 from keyfpn.reconstruct.codec import FeatureCodec, build_codec
 
 
-def send(settings: str, model: DetectorModel, features: Mapping[str, Tensor], size: tuple[int, int]) -> Packet:
+def send(settings: str, model: Model, features: Mapping[str, Tensor], size: tuple[int, int]) -> Packet:
     """Encode the features of a picture of ``size``, (height, width), and parse the packet again."""
     return packet_of(build_codec(settings, model), model, features, size)
 
 
 def packet_of(
-    codec: FeatureCodec, model: DetectorModel, features: Mapping[str, Tensor], size: tuple[int, int]
+    codec: FeatureCodec, model: Model, features: Mapping[str, Tensor], size: tuple[int, int]
 ) -> Packet:
     """The same with a codec at hand."""
     packet = Packet(

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from keyfpn.detector.manifest import Manifest
-from keyfpn.detector.model import DetectorModel, open_detector
+from keyfpn.detector.model import Model, open_model
 from keyfpn.protocol.geometry import Geometry
 from keyfpn.reconstruct.codec import LEVELS, build_codec
 from keyfpn.reconstruct.fit import ParameterFitter
@@ -18,17 +18,17 @@ from keyfpn.reconstruct.parameters import Parameters
 
 
 @pytest.fixture(scope="module")
-def model() -> DetectorModel:
+def model() -> Model:
     """A detector without fitted mixes."""
-    return DetectorModel("bare", open_detector().cfg, Path("none"), Manifest("bare"), None)
+    return Model("bare", open_model().cfg, Path("none"), Manifest("bare"), None)
 
 
-def rebuild(model: DetectorModel, levels: str, features: dict[str, Tensor], geometry: Geometry) -> dict[str, Tensor]:
+def rebuild(model: Model, levels: str, features: dict[str, Tensor], geometry: Geometry) -> dict[str, Tensor]:
     codec = build_codec(f"interpolate:levels={levels},precision=fp32", model)
     return codec.decode(codec.encode(features), geometry)
 
 
-def test_the_studys_rule(model: DetectorModel, features: dict[str, Tensor], geometry: Geometry) -> None:
+def test_the_studys_rule(model: Model, features: dict[str, Tensor], geometry: Geometry) -> None:
     rebuilt = rebuild(model, "p3+p5", features, geometry)
     up = F.interpolate(features["p5"], scale_factor=2, mode="bilinear", align_corners=False)
     down = F.avg_pool2d(features["p3"], 2)
@@ -39,7 +39,7 @@ def test_the_studys_rule(model: DetectorModel, features: dict[str, Tensor], geom
 
 @pytest.mark.parametrize("size", range(1, 6))
 def test_any_key_levels_give_a_whole_pyramid(
-    model: DetectorModel, features: dict[str, Tensor], geometry: Geometry, size: int
+    model: Model, features: dict[str, Tensor], geometry: Geometry, size: int
 ) -> None:
     for key_levels in itertools.combinations(LEVELS, size):
         rebuilt = rebuild(model, "+".join(key_levels), features, geometry)
@@ -68,7 +68,7 @@ def test_missing_levels_come_from_the_nearest(
 
 
 def test_least_squares_finds_the_mix_that_made_a_level(
-    tmp_path: Path, model: DetectorModel, features: dict[str, Tensor], geometry: Geometry
+    tmp_path: Path, model: Model, features: dict[str, Tensor], geometry: Geometry
 ) -> None:
     up = F.interpolate(features["p5"], scale_factor=2, mode="bilinear", align_corners=False)
     made = {**features, "p4": 0.3 * up + 0.9 * F.avg_pool2d(features["p3"], 2)}
@@ -77,7 +77,7 @@ def test_least_squares_finds_the_mix_that_made_a_level(
     parameters = fitter.fit()
     assert parameters.mixes["p4", "p3", "p5"] == pytest.approx((0.3, 0.9), abs=1e-3)
     parameters.write(tmp_path)
-    fitted = DetectorModel("fitted", model.cfg, model.weights, Manifest.of_folder(tmp_path), tmp_path)
+    fitted = Model("fitted", model.cfg, model.weights, Manifest.of_folder(tmp_path), tmp_path)
     assert Parameters.of(fitted).mixes == parameters.mixes
     rebuilt = rebuild(fitted, "p3+p5", made, geometry)
     torch.testing.assert_close(rebuilt["p4"], made["p4"], atol=2e-3, rtol=0)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from keyfpn.detector.manifest import Manifest
-from keyfpn.detector.model import DetectorModel, open_detector
+from keyfpn.detector.model import Model, open_model
 from keyfpn.protocol.chunk import Chunk, Float, Latent
 from keyfpn.protocol.errors import ConfigurationError, FingerprintMismatch, InvalidField, ProtocolError
 from keyfpn.protocol.geometry import Geometry
@@ -26,23 +26,23 @@ FINGERPRINT = b"8 bytes."
 
 
 @pytest.fixture(scope="module")
-def fitted_model(tmp_path_factory: pytest.TempPathFactory, features: dict[str, Tensor]) -> DetectorModel:
+def fitted_model(tmp_path_factory: pytest.TempPathFactory, features: dict[str, Tensor]) -> Model:
     """A model folder whose ranges and mixes were fitted to `features`."""
     folder = tmp_path_factory.mktemp("fitted")
     fitter = ParameterFitter()
     fitter.add(features)
     fitter.fit().write(folder)
-    return DetectorModel("fitted", open_detector().cfg, folder / "none", Manifest.of_folder(folder), folder)
+    return Model("fitted", open_model().cfg, folder / "none", Manifest.of_folder(folder), folder)
 
 
 @pytest.fixture(scope="module")
-def bare_model() -> DetectorModel:
+def bare_model() -> Model:
     """A detector without fitted parameters."""
-    return DetectorModel("bare", open_detector().cfg, Path("none"), Manifest("bare"), None)
+    return Model("bare", open_model().cfg, Path("none"), Manifest("bare"), None)
 
 
 def through_the_wire(
-    settings: str, model: DetectorModel, features: dict[str, Tensor], geometry: Geometry
+    settings: str, model: Model, features: dict[str, Tensor], geometry: Geometry
 ) -> dict[str, Tensor]:
     packet = packet_of(build_codec(settings, model), model, features, geometry.network_size)
     return codec_of(packet, model).decode(packet.chunks, geometry)
@@ -54,7 +54,7 @@ def error_of(rebuilt: Tensor, true: Tensor) -> float:
 
 
 def test_raw_fp32_is_lossless_and_p6_is_exact(
-    fitted_model: DetectorModel, features: dict[str, Tensor], geometry: Geometry
+    fitted_model: Model, features: dict[str, Tensor], geometry: Geometry
 ) -> None:
     rebuilt = through_the_wire("raw:precision=fp32", fitted_model, features, geometry)
     assert list(rebuilt) == list(LEVELS)
@@ -71,7 +71,7 @@ def test_raw_fp32_is_lossless_and_p6_is_exact(
     ],
 )
 def test_every_setting_brings_key_levels_back_within_its_precision(
-    fitted_model: DetectorModel,
+    fitted_model: Model,
     features: dict[str, Tensor],
     geometry: Geometry,
     codec: str,
@@ -94,7 +94,7 @@ def test_every_setting_brings_key_levels_back_within_its_precision(
 
 
 def test_ranges_of_the_model_travel_in_no_packet(
-    fitted_model: DetectorModel, features: dict[str, Tensor], geometry: Geometry
+    fitted_model: Model, features: dict[str, Tensor], geometry: Geometry
 ) -> None:
     def size(ranges: str) -> int:
         codec = build_codec(f"raw:levels=p5,precision=int4,coder=store,ranges={ranges}", fitted_model)
@@ -105,7 +105,7 @@ def test_ranges_of_the_model_travel_in_no_packet(
 
 
 def test_clipping_by_squared_error_beats_min_max(
-    bare_model: DetectorModel, features: dict[str, Tensor], geometry: Geometry
+    bare_model: Model, features: dict[str, Tensor], geometry: Geometry
 ) -> None:
     errors = {
         ranges: error_of(
@@ -118,7 +118,7 @@ def test_clipping_by_squared_error_beats_min_max(
 
 
 def test_raw_leaves_levels_it_was_not_given_at_zero(
-    bare_model: DetectorModel, features: dict[str, Tensor], geometry: Geometry
+    bare_model: Model, features: dict[str, Tensor], geometry: Geometry
 ) -> None:
     rebuilt = through_the_wire("raw:levels=p3+p6,precision=fp32", bare_model, features, geometry)
     for level in ("p3", "p6"):
@@ -129,7 +129,7 @@ def test_raw_leaves_levels_it_was_not_given_at_zero(
 
 
 def test_defaults_use_the_models_ranges_where_it_has_them(
-    fitted_model: DetectorModel, bare_model: DetectorModel
+    fitted_model: Model, bare_model: Model
 ) -> None:
     assert (
         str(build_codec("raw", fitted_model).settings) == "raw:levels=p2+p3+p4+p5,precision=int8,coder=ans,ranges=model"
@@ -139,7 +139,7 @@ def test_defaults_use_the_models_ranges_where_it_has_them(
     )
 
 
-def test_provenance_says_that_p6_is_exact(bare_model: DetectorModel) -> None:
+def test_provenance_says_that_p6_is_exact(bare_model: Model) -> None:
     words = build_codec("raw", bare_model).provenance()
     assert words["p5"] == "sent"
     assert words["p6"] == "exact from p5 (max-pool, kernel 1, stride 2)"
@@ -162,13 +162,13 @@ def test_provenance_says_that_p6_is_exact(bare_model: DetectorModel) -> None:
         ("nothing", "expected a codec among interpolate, learned, network, raw"),
     ],
 )
-def test_settings_that_cannot_work_are_refused(bare_model: DetectorModel, settings: str, message: str) -> None:
+def test_settings_that_cannot_work_are_refused(bare_model: Model, settings: str, message: str) -> None:
     with pytest.raises(ConfigurationError, match=message):
         build_codec(settings, bare_model)
 
 
 def test_packet_of_another_model_is_refused(
-    fitted_model: DetectorModel, bare_model: DetectorModel, features: dict[str, Tensor], geometry: Geometry
+    fitted_model: Model, bare_model: Model, features: dict[str, Tensor], geometry: Geometry
 ) -> None:
     packet = packet_of(build_codec("raw", fitted_model), fitted_model, features, geometry.network_size)
     with pytest.raises(FingerprintMismatch) as caught:
@@ -182,7 +182,7 @@ def remake(packet: Packet, **changes: object) -> Packet:
 
 
 def test_packets_that_no_edge_writes_are_refused(
-    bare_model: DetectorModel, features: dict[str, Tensor], geometry: Geometry
+    bare_model: Model, features: dict[str, Tensor], geometry: Geometry
 ) -> None:
     packet = packet_of(build_codec("raw:precision=fp32", bare_model), bare_model, features, geometry.network_size)
     latent = Chunk("y0", "ans", Latent(), b"")
@@ -197,7 +197,7 @@ def test_packets_that_no_edge_writes_are_refused(
 
 
 def test_features_of_another_picture_size_are_refused(
-    bare_model: DetectorModel, features: dict[str, Tensor], geometry: Geometry
+    bare_model: Model, features: dict[str, Tensor], geometry: Geometry
 ) -> None:
     other = Geometry(network_size=(90, 200), channels=geometry.channels, size_divisibility=32)
     for settings in ("raw:precision=fp32", "raw:precision=int4,coder=ans", "interpolate:precision=int2,coder=zstd"):
@@ -206,7 +206,7 @@ def test_features_of_another_picture_size_are_refused(
             codec_of(packet, bare_model).decode(packet.chunks, other)
 
 
-def test_sent_ranges_of_other_channels_are_refused(bare_model: DetectorModel, geometry: Geometry) -> None:
+def test_sent_ranges_of_other_channels_are_refused(bare_model: Model, geometry: Geometry) -> None:
     ranges = fit_ranges(np.zeros((3, 4), np.float32), 4)
     codec = build_codec("raw:levels=p5,precision=int4,coder=store,ranges=picture", bare_model)
     feature = torch.zeros(1, *geometry.level_shape("p5"))
@@ -216,7 +216,7 @@ def test_sent_ranges_of_other_channels_are_refused(bare_model: DetectorModel, ge
         codec.decode([wrong], geometry)
 
 
-def test_parameters_survive_their_files(fitted_model: DetectorModel, features: dict[str, Tensor]) -> None:
+def test_parameters_survive_their_files(fitted_model: Model, features: dict[str, Tensor]) -> None:
     fitter = ParameterFitter()
     fitter.add(features)
     fitted, read = fitter.fit(), Parameters.of(fitted_model)

@@ -8,8 +8,8 @@ import torch
 from detectron2.modeling import GeneralizedRCNN
 from torch import Tensor
 
-from keyfpn.detector.model import DetectorModel
-from keyfpn.detector.split import EdgeHalf
+from keyfpn.detector.model import Model
+from keyfpn.detector.torch.edge_half import EdgeHalf
 from keyfpn.protocol.errors import ConfigurationError, InvalidField
 from keyfpn.reconstruct.codec import LEVELS, build_codec, codec_names, codec_of
 from keyfpn.reconstruct.layers import REBUILT
@@ -26,7 +26,7 @@ def pyramid(network: GeneralizedRCNN) -> dict[str, Tensor]:
 
 @pytest.mark.parametrize("keys", [keys for size in (1, 2, 3, 4) for keys in combinations(REBUILT, size)], ids="+".join)
 def test_one_network_serves_every_key_set(
-    learned_model: DetectorModel, pyramid: dict[str, Tensor], keys: tuple[str, ...]
+    learned_model: Model, pyramid: dict[str, Tensor], keys: tuple[str, ...]
 ) -> None:
     packet = send(f"network:levels={'+'.join(keys)},precision=fp32", learned_model, pyramid, SIZE)
     codec = codec_of(packet, learned_model)
@@ -40,7 +40,7 @@ def test_one_network_serves_every_key_set(
         assert codec.provenance()["p3"] == f"network from {'+'.join(keys)}"
 
 
-def test_p6_alone_is_refused_on_both_sides(learned_model: DetectorModel, pyramid: dict[str, Tensor]) -> None:
+def test_p6_alone_is_refused_on_both_sides(learned_model: Model, pyramid: dict[str, Tensor]) -> None:
     with pytest.raises(ConfigurationError, match="expected a level among p2, p3, p4, p5, found p6 alone"):
         build_codec("network:levels=p6", learned_model)
     packet = send("network:levels=p5+p6,precision=fp32", learned_model, pyramid, SIZE)
@@ -49,7 +49,7 @@ def test_p6_alone_is_refused_on_both_sides(learned_model: DetectorModel, pyramid
 
 
 def test_a_model_without_a_network_says_so(
-    unfitted_model: DetectorModel, learned_model: DetectorModel, pyramid: dict[str, Tensor]
+    unfitted_model: Model, learned_model: Model, pyramid: dict[str, Tensor]
 ) -> None:
     assert "network" not in codec_names(unfitted_model)
     assert "network" in codec_names(learned_model)

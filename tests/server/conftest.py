@@ -18,8 +18,8 @@ import pytest
 import torch
 from detectron2.modeling import GeneralizedRCNN
 
-from keyfpn.detector.model import DetectorModel
-from keyfpn.detector.split import EdgeHalf
+from keyfpn.detector.model import Model
+from keyfpn.detector.torch.edge_half import EdgeHalf
 from keyfpn.protocol.keyfpn_pb2_grpc import DetectionStub
 from keyfpn.protocol.packet import Packet
 from keyfpn.reconstruct.codec import build_codec
@@ -102,7 +102,7 @@ def server(start_server: Callable[..., Server]) -> Server:
 
 
 @pytest.fixture(scope="session")
-def pipeline(detector_model: DetectorModel) -> DetectionPipeline:
+def pipeline(detector_model: Model) -> DetectionPipeline:
     return DetectionPipeline([detector_model])
 
 
@@ -113,7 +113,7 @@ def crops(photo: np.ndarray) -> list[np.ndarray]:
 
 
 @pytest.fixture(scope="session")
-def make_packet(detector_model: DetectorModel, network: GeneralizedRCNN) -> Callable[..., Packet]:
+def make_packet(detector_model: Model, network: GeneralizedRCNN) -> Callable[..., Packet]:
     """Encodes a picture as an edge does, at its own size: the tests' pictures are small, and stay so."""
 
     def make(

@@ -13,7 +13,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 from typer.testing import CliRunner
 
-from keyfpn.detector.model import DetectorModel
+from keyfpn.detector.model import Model
 from keyfpn.protocol.packet import Packet
 from keyfpn.server.cli import app
 from keyfpn.server.pipeline import DetectionPipeline
@@ -39,7 +39,7 @@ def test_good_and_bad_packets(
     folder: Path,
     run_command: Callable[..., subprocess.CompletedProcess[str]],
     pipeline: DetectionPipeline,
-    detector_model: DetectorModel,
+    detector_model: Model,
 ) -> None:
     results, drawn = folder / "results.json", folder / "drawn"
     done = run_command(
@@ -56,7 +56,7 @@ def test_good_and_bad_packets(
     for frame_id, name in ((1, "one"), (2, "two")):
         packet = Packet.parse((folder / f"{name}.kfpn").read_bytes())
         found = pipeline.detect(packet)
-        expected += found.to_coco(frame_id, detector_model.category_ids)
+        expected += found.to_coco(frame_id, detector_model.labels.category_ids)
         with Image.open(drawn / f"{name}.jpg") as picture:
             assert picture.size == (160, 128)
     written = json.loads(results.read_text())
@@ -66,7 +66,7 @@ def test_good_and_bad_packets(
     assert sorted(path.name for path in drawn.iterdir()) == ["one.jpg", "two.jpg"]  # and no temporary file
 
 
-def test_json(folder: Path, pipeline: DetectionPipeline, detector_model: DetectorModel) -> None:
+def test_json(folder: Path, pipeline: DetectionPipeline, detector_model: Model) -> None:
     done = runner.invoke(app, ["decode", str(folder / "one.kfpn"), str(folder / "damaged.kfpn"), "--json"])
     assert done.exit_code == 1
     one, damaged = map(json.loads, done.stdout.splitlines())
@@ -75,7 +75,7 @@ def test_json(folder: Path, pipeline: DetectionPipeline, detector_model: Detecto
     assert one["packet"] == str(folder / "one.kfpn")
     assert (one["frame_id"], one["stream_id"], one["bytes"]) == (1, "0000000000000001", len(data))
     assert one["image_size"] == [128, 160]
-    assert [d["class"] for d in one["detections"]] == [detector_model.class_names[label] for label in found.classes]
+    assert [d["class"] for d in one["detections"]] == [detector_model.labels.names[label] for label in found.classes]
     np.testing.assert_allclose([d["box"] for d in one["detections"]], found.boxes, atol=1e-2)
     assert damaged["error"]["kind"] == "ChecksumMismatch"
     assert "CRC-32C" in damaged["error"]["message"]
@@ -151,11 +151,11 @@ def test_help_has_an_example_and_the_exit_codes(command: str) -> None:
     assert "Exit codes:" in done.stdout
 
 
-def _loads_as_coco(results: Path, model: DetectorModel) -> None:
+def _loads_as_coco(results: Path, model: Model) -> None:
     truth = COCO()
     truth.dataset = {
         "images": [{"id": 1}, {"id": 2}],
-        "categories": [{"id": category} for category in model.category_ids],
+        "categories": [{"id": category} for category in model.labels.category_ids],
         "annotations": [],
     }
     truth.createIndex()

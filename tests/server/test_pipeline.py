@@ -17,8 +17,8 @@ from detectron2.modeling import GeneralizedRCNN
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keyfpn.detector.detections import Detections
-from keyfpn.detector.model import DetectorModel, open_detector
+from keyfpn.protocol.detections import Detections
+from keyfpn.detector.model import Model, open_model
 from keyfpn.protocol.chunk import Float, Uniform, encode_level
 from keyfpn.protocol.errors import FingerprintMismatch, LimitExceeded, ProtocolError
 from keyfpn.protocol.packet import Packet
@@ -45,11 +45,11 @@ def test_all_levels_as_float32_give_the_unsplit_detector(
 
 
 def test_two_models_side_by_side(
-    detector_model: DetectorModel, make_packet: Callable[..., Packet], crops: list[np.ndarray]
+    detector_model: Model, make_packet: Callable[..., Packet], crops: list[np.ndarray]
 ) -> None:
     # The same weights as a bare config with weights: another fingerprint, and with no class left to find.
     folder = detector_model.folder
-    blind = open_detector(str(folder / "config.yaml"), folder / "detector.safetensors")
+    blind = open_model(str(folder / "config.yaml"), folder / "detector.safetensors")
     blind.cfg.defrost()
     blind.cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = 1.1
     both = DetectionPipeline([detector_model, blind])
@@ -64,7 +64,7 @@ def test_two_models_side_by_side(
 
 def test_unknown_fingerprint_names_what_is_held_and_what_came(
     pipeline: DetectionPipeline,
-    detector_model: DetectorModel,
+    detector_model: Model,
     make_packet: Callable[..., Packet],
     crops: list[np.ndarray],
 ) -> None:
@@ -76,16 +76,16 @@ def test_unknown_fingerprint_names_what_is_held_and_what_came(
     assert "ab" * 8 in message
 
 
-def test_the_backbone_does_not_stay_in_memory(detector_model: DetectorModel) -> None:
+def test_the_backbone_does_not_stay_in_memory(detector_model: Model) -> None:
     built = []
 
-    class Watched(DetectorModel):
+    class Watched(Model):
         def build(self) -> GeneralizedRCNN:
             network = super().build()
             built.extend([weakref.ref(network.backbone), weakref.ref(network.roi_heads)])
             return network
 
-    watched = Watched(**{field.name: getattr(detector_model, field.name) for field in fields(DetectorModel)})
+    watched = Watched(**{field.name: getattr(detector_model, field.name) for field in fields(Model)})
     pipeline = DetectionPipeline([watched])
     gc.collect()
     backbone, roi_heads = built
@@ -95,13 +95,13 @@ def test_the_backbone_does_not_stay_in_memory(detector_model: DetectorModel) -> 
 
 
 class TestLimits:
-    def test_follow_from_the_test_transform(self, detector_model: DetectorModel) -> None:
+    def test_follow_from_the_test_transform(self, detector_model: Model) -> None:
         limits = limits_for([detector_model])
         largest = detector_model.geometry((384, 640))
         assert limits.max_side == 640
         assert limits.max_elements == largest.elements(["p2"])
 
-    def test_let_the_largest_packet_through(self, detector_model: DetectorModel) -> None:
+    def test_let_the_largest_packet_through(self, detector_model: Model) -> None:
         # Random bits are the worst that zstd can be given.
         limits = limits_for([detector_model], max_side=96)
         geometry = detector_model.geometry((96, 96))
@@ -117,7 +117,7 @@ class TestLimits:
         pipeline.detect(pipeline.read(packet.serialize()))
 
     def test_a_small_packet_cannot_ask_for_a_large_pyramid(
-        self, pipeline: DetectionPipeline, detector_model: DetectorModel
+        self, pipeline: DetectionPipeline, detector_model: Model
     ) -> None:
         chunks = _constant_chunks(detector_model, (640, 640))
         packet = _packet(detector_model, (640, 640), chunks)
@@ -128,7 +128,7 @@ class TestLimits:
         with pytest.raises(LimitExceeded, match="network size"):
             pipeline.read(replace(packet, network_size=(8192, 8192)).serialize())
 
-    def test_can_be_raised(self, detector_model: DetectorModel) -> None:
+    def test_can_be_raised(self, detector_model: Model) -> None:
         raised = DetectionPipeline([detector_model], limits=limits_for([detector_model], max_side=672))
         packet = _packet(detector_model, (672, 672), _constant_chunks(detector_model, (672, 672)))
         raised.detect(raised.read(packet.serialize()))
@@ -138,7 +138,7 @@ class TestLimits:
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_any_valid_features_give_finite_boxes(
     pipeline: DetectionPipeline,
-    detector_model: DetectorModel,
+    detector_model: Model,
     seed: int,
     image: tuple[int, int],
     data: st.DataObject,
@@ -163,7 +163,7 @@ def test_any_valid_features_give_finite_boxes(
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_forged_bytes_give_detections_or_a_protocol_error(
     pipeline: DetectionPipeline,
-    detector_model: DetectorModel,
+    detector_model: Model,
     position: float,
     value: int,
     cut: int,
@@ -188,7 +188,7 @@ def test_no_thread_disturbs_another(
         np.testing.assert_allclose(found.boxes, expected.boxes, atol=1e-2)
 
 
-def _constant_chunks(model: DetectorModel, size: tuple[int, int]) -> list:
+def _constant_chunks(model: Model, size: tuple[int, int]) -> list:
     geometry = model.geometry(size)
     channels = geometry.channels
     ranges = Ranges(np.zeros(channels, np.float32), np.full(channels, 0.01, np.float32), 2)
@@ -198,7 +198,7 @@ def _constant_chunks(model: DetectorModel, size: tuple[int, int]) -> list:
     ]
 
 
-def _packet(model: DetectorModel, size: tuple[int, int], chunks: list, **fields: object) -> Packet:
+def _packet(model: Model, size: tuple[int, int], chunks: list, **fields: object) -> Packet:
     defaults: dict[str, object] = {
         "codec": "interpolate",
         "quality": 0,

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from keyfpn.detector.model import DetectorModel
+from keyfpn.detector.model import Model
 from keyfpn.reconstruct.codec import codec_names
 from keyfpn.server import report
 from keyfpn.server.service import StreamSummary
@@ -12,7 +12,7 @@ from keyfpn.server.service import StreamSummary
 SUMMARY = StreamSummary(peer="ipv4:10.0.0.7:4711", stream_id=0xAB, frames=4, errors=1, total_ms=50.0)
 
 
-def test_text(detector_model: DetectorModel, capsys: pytest.CaptureFixture[str]) -> None:
+def test_text(detector_model: Model, capsys: pytest.CaptureFixture[str]) -> None:
     text = report.choose(as_json=False)
     text.listening("127.0.0.1", 50051, [detector_model])
     text.stream_ended(SUMMARY)
@@ -24,7 +24,7 @@ def test_text(detector_model: DetectorModel, capsys: pytest.CaptureFixture[str])
     assert ended == "stream 00000000000000ab of ipv4:10.0.0.7:4711 ended: 4 frames, 1 errors, 12.5 ms per frame"
 
 
-def test_json(detector_model: DetectorModel, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json(detector_model: Model, capsys: pytest.CaptureFixture[str]) -> None:
     lines = report.choose(as_json=True)
     lines.listening("127.0.0.1", 50051, [detector_model])
     lines.stream_ended(SUMMARY)

@@ -15,8 +15,8 @@ import numpy as np
 import psutil
 import pytest
 
-from keyfpn.detector.detections import Detections
-from keyfpn.detector.model import DetectorModel
+from keyfpn.protocol.detections import Detections
+from keyfpn.detector.model import Model
 from keyfpn.protocol import keyfpn_pb2 as pb
 from keyfpn.protocol.chunk import Float, encode_level
 from keyfpn.protocol.keyfpn_pb2_grpc import DetectionStub, add_DetectionServicer_to_server
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 CLIENTS, FRAMES = 8, 20
 
 
-def test_describe(server: Server, detector_model: DetectorModel) -> None:
+def test_describe(server: Server, detector_model: Model) -> None:
     with server.connect() as stub:
         described = stub.Describe(pb.DescribeRequest(), timeout=20)
     assert list(described.packet_versions) == [VERSION]
@@ -39,7 +39,7 @@ def test_describe(server: Server, detector_model: DetectorModel) -> None:
     assert model.name == detector_model.name
     assert model.fingerprint == detector_model.fingerprint
     assert {"raw", "interpolate"} <= set(model.codecs)
-    assert list(model.class_names) == detector_model.class_names
+    assert list(model.labels.names) == detector_model.labels.names
 
 
 def test_many_edges_get_every_answer_each_to_its_own_frames(
@@ -102,7 +102,7 @@ def test_a_stream_outlives_its_bad_frames(
 
 
 class TestMessageSize:
-    def test_a_packet_of_20_mb(self, server: Server, detector_model: DetectorModel) -> None:
+    def test_a_packet_of_20_mb(self, server: Server, detector_model: Model) -> None:
         data = _raw_packet(detector_model, (704, 704)).serialize()
         assert len(data) > 20_000_000
         with server.connect() as stub:
@@ -147,7 +147,7 @@ def test_streams_take_turns(server: Server, make_packet: Callable[..., Packet], 
     assert answered_meanwhile < greedy_frames / 2
 
 
-def test_stays_below_1500_mb(server: Server, detector_model: DetectorModel) -> None:
+def test_stays_below_1500_mb(server: Server, detector_model: Model) -> None:
     data = _raw_packet(detector_model, (384, 640)).serialize()  # the largest that the detector's transform can give
 
     def run_client(_: int) -> int:
@@ -198,7 +198,7 @@ def test_a_port_that_is_taken(server: Server, run_command: Callable[..., subproc
 
 
 def test_a_fault_of_the_server_costs_one_frame(
-    detector_model: DetectorModel,
+    detector_model: Model,
     make_packet: Callable[..., Packet],
     crops: list[np.ndarray],
     caplog: pytest.LogCaptureFixture,
@@ -233,7 +233,7 @@ def _frame(packet: Packet, **fields: object) -> pb.Frame:
     return pb.Frame(packet=replace(packet, **fields).serialize())
 
 
-def _raw_packet(model: DetectorModel, size: tuple[int, int]) -> Packet:
+def _raw_packet(model: Model, size: tuple[int, int]) -> Packet:
     """p2 to p5 of noise as float32."""
     geometry = model.geometry(size)
     random = np.random.default_rng(0)

@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 
 from keyfpn.detector import BUNDLED
 from keyfpn.detector.coco import CocoData
-from keyfpn.detector.config import read_config
 from keyfpn.detector.model import CONFIG_FILE, MODELS, WEIGHTS_FILE
+from keyfpn.detector.torch.config import read_config
 
 PICTURES, HEIGHT, WIDTH = 12, 72, 96
 CATEGORIES = {3: 230, 7: 20}
@@ -85,6 +85,14 @@ def backbone_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "backbone.safetensors"
     save_file({prefix.sub("features.", name): value for name, value in state.items() if prefix.match(name)}, path)
     return path
+
+
+@pytest.fixture
+def drawings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """Where plots would be drawn: a drawing takes as long as many steps of a test, and has tests of its own."""
+    paths: list[Path] = []
+    monkeypatch.setattr("keyfpn.training.engine.loop.plot_log", lambda _records, path: paths.append(path))
+    return paths
 
 
 @pytest.fixture

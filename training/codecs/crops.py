@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 from torch import Tensor
 from torch.utils.data import Dataset
 
 from keyfpn.detector.errors import PictureError
-from keyfpn.detector.pictures import Preprocessor, read_picture
+from keyfpn.detector.prepare import Preprocessor, read_picture
 from keyfpn.training.engine.batches import positions, seed_global_draws
 
 
@@ -26,7 +25,7 @@ class CropBatches(Dataset[Tensor | PictureError]):
     def __init__(
         self,
         pictures: Sequence[Path],
-        cfg: CfgNode,
+        preprocessor: Preprocessor,
         *,
         batch: int,
         side: int,
@@ -37,15 +36,15 @@ class CropBatches(Dataset[Tensor | PictureError]):
 
         Args:
             pictures: files.
-            cfg: the detector's config.
+            preprocessor: of the detector.
             batch: pictures in a batch.
             side: of the crops, in pixels, at most the shortest short side.
-            short_side: its range, as a part of the config's test size.
+            short_side: its range, as a part of the detector's test size.
             seed: of every random draw.
         """
         self._pictures, self._batch, self._seed = pictures, batch, seed
-        self._preprocessor = Preprocessor(cfg)
-        short = [max(side, round(part * cfg.INPUT.MIN_SIZE_TEST)) for part in short_side]
+        self._preprocessor = preprocessor
+        short = [max(side, round(part * preprocessor.short_side)) for part in short_side]
         self._augmentations = T.AugmentationList(
             [
                 T.ResizeShortestEdge(short, sample_style="range"),
@@ -74,4 +73,4 @@ class CropBatches(Dataset[Tensor | PictureError]):
     def _augmented(self, path: Path) -> Tensor:
         augmented = T.AugInput(read_picture(path))
         self._augmentations(augmented)
-        return self._preprocessor.to_input(augmented.image)
+        return torch.from_numpy(self._preprocessor.to_input(augmented.image))

@@ -11,8 +11,10 @@ from detectron2.modeling import GeneralizedRCNN
 from detectron2.structures import Boxes
 from torch import Tensor
 
-from keyfpn.detector.split import EdgeHalf, Precision, autocast
-from keyfpn.reconstruct.levels import last_level_max_pool
+from keyfpn.detector.pyramid import Pyramid
+from keyfpn.detector.torch.derive import with_derived
+from keyfpn.detector.torch.edge_half import EdgeHalf
+from keyfpn.detector.torch.precision import Precision, autocast
 
 _BEST_PROPOSALS, _OTHER_PROPOSALS = 24, 16
 """Of each picture: the proposals of the highest objectness, and more drawn from the rest."""
@@ -39,9 +41,9 @@ class Observation:
 class DetectorView:
     """A frozen detector, asked what it sees in true pyramids, and how differently it sees rebuilt ones."""
 
-    def __init__(self, network: GeneralizedRCNN, precision: Precision) -> None:
-        """Take a detector whose parameters want no gradient, in evaluation mode."""
-        self._network, self._precision = network, precision
+    def __init__(self, network: GeneralizedRCNN, pyramid: Pyramid, precision: Precision) -> None:
+        """Take a detector whose parameters want no gradient, in evaluation mode, and what its pyramid is."""
+        self._network, self._pyramid, self._precision = network, pyramid, precision
         self._edge = EdgeHalf(network, list(network.backbone.output_shape()), precision=precision)
 
     def observe(self, pictures: Tensor) -> Observation:
@@ -99,10 +101,10 @@ class DetectorView:
             objectness; ``box``, the divergence of the classes of the true pyramid's proposals and the distance of their
             deltas, weighed by the probability that they hold an object.
         """
-        pyramid = dict(pyramid) | {"p6": last_level_max_pool(pyramid["p5"])}
+        whole = with_derived(pyramid, self._pyramid)
         with autocast(self._network.device, self._precision):
-            objectness, deltas = self._propose(pyramid)
-            class_logits, box_deltas = self._classify(pyramid, truth.proposals)
+            objectness, deltas = self._propose(whole)
+            class_logits, box_deltas = self._classify(whole, truth.proposals)
         return {
             "rpn": _anchor_difference(truth, torch.cat(objectness, 1), torch.cat(deltas, 1)),
             "box": _proposal_difference(truth, class_logits, box_deltas),

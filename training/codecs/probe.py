@@ -13,13 +13,14 @@ from pycocotools.coco import COCO
 from torch import Tensor
 
 from keyfpn.detector.coco import as_ground_truth, match, summarize
-from keyfpn.detector.detections import Detections
-from keyfpn.detector.model import DetectorModel
-from keyfpn.detector.pictures import Preprocessor, read_picture
-from keyfpn.detector.split import EdgeHalf, Precision, ServerHalf, autocast
-from keyfpn.reconstruct.codec import LEVELS
-from keyfpn.reconstruct.learned.transforms import KEY_LEVELS
-from keyfpn.reconstruct.levels import last_level_max_pool
+from keyfpn.detector.model import Model
+from keyfpn.detector.prepare import read_picture
+from keyfpn.detector.torch.derive import with_derived
+from keyfpn.detector.torch.edge_half import EdgeHalf
+from keyfpn.detector.torch.precision import Precision, autocast
+from keyfpn.detector.torch.results import to_detections
+from keyfpn.detector.torch.server_half import ServerHalf
+from keyfpn.reconstruct.learned.shape import KEY_LEVELS
 from keyfpn.training.engine.loop import Figures
 
 _SCORE = 0.3
@@ -53,13 +54,11 @@ Way = Callable[[Mapping[str, Tensor]], Trial]
 class Probe:
     """The unsplit detector's boxes of pictures, and those of rebuilt pyramids against them."""
 
-    def __init__(
-        self, model: DetectorModel, detector: GeneralizedRCNN, pictures: Sequence[Path], precision: Precision
-    ) -> None:
+    def __init__(self, model: Model, detector: GeneralizedRCNN, pictures: Sequence[Path], precision: Precision) -> None:
         """Take the pictures; nothing is computed before the first measurement."""
-        self._pictures, self._precision = pictures, precision
-        self._preprocessor, self._classes = Preprocessor(model.cfg), range(len(model.class_names))
-        self._edge = EdgeHalf(detector, [*LEVELS, *KEY_LEVELS], precision=precision)
+        self._model, self._pictures, self._precision = model, pictures, precision
+        self._classes = range(len(model.labels))
+        self._edge = EdgeHalf(detector, [*model.pyramid.levels, *KEY_LEVELS], precision=precision)
         self._server = ServerHalf(detector, precision=precision)
         self._truth: COCO | None = None
 
@@ -84,8 +83,7 @@ class Probe:
                     trial = way(look.features)
                 if trial.bits is not None:
                     bits[name] = bits.get(name, 0.0) + trial.bits
-                rebuilt = trial.pyramid | {"p6": last_level_max_pool(trial.pyramid["p5"])}
-                results[name] += self._detect(look, rebuilt, number)
+                results[name] += self._detect(look, with_derived(trial.pyramid, self._model.pyramid), number)
         if self._truth is None:
             self._truth = as_ground_truth(unsplit, self._without_boxes())
         figures: Figures = {}
@@ -99,15 +97,15 @@ class Probe:
     def look(self, path: Path) -> Look:
         """Compute a picture's features."""
         pixels = read_picture(path)
-        resized = self._preprocessor.resize(pixels)
-        features = self._edge(self._preprocessor.to_input(resized))
+        resized = self._model.preprocessor.resize(pixels)
+        features = self._edge(self._model.preprocessor.to_input(resized))
         return Look(features, (resized.shape[0], resized.shape[1]), (pixels.shape[0], pixels.shape[1]))
 
     def _detect(
         self, look: Look, features: Mapping[str, Tensor], number: int, score: float = 0.0
     ) -> list[dict[str, Any]]:
-        found = Detections.from_instances(self._server(features, look.network_size, look.image_size)).above(score)
-        return found.to_coco(number, self._classes)
+        (instances,) = self._server(features, [look.network_size], [look.image_size])
+        return to_detections(instances, self._model.labels).above(score).to_coco(number, self._classes)
 
     def _without_boxes(self) -> COCO:
         """A data set of these pictures without boxes."""

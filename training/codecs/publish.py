@@ -10,13 +10,13 @@ from pathlib import Path
 
 from keyfpn.detector.errors import ModelError
 from keyfpn.detector.manifest import Manifest
-from keyfpn.detector.model import DetectorModel
-from keyfpn.detector.publish import publish_detector
+from keyfpn.detector.model import Model
+from keyfpn.detector.torch.publish import publish_detector
 from keyfpn.training.engine.folder import whole_folder
 
 
 @contextmanager
-def published_with_new(model: DetectorModel, folder: Path, *names: str) -> Iterator[Path]:
+def published_with_new(model: Model, folder: Path, *names: str) -> Iterator[Path]:
     """Write a detector with all files of its own folder, less some, as a model folder.
 
     Args:
@@ -34,18 +34,20 @@ def published_with_new(model: DetectorModel, folder: Path, *names: str) -> Itera
         if model.folder is None:
             publish_detector(model, partial)
         else:
-            _require_unchanged(model, model.folder)
             shutil.copytree(model.folder, partial, ignore=shutil.ignore_patterns(*names, ".*"))
+            _require_unchanged(model, partial)
         yield partial
         replace(Manifest.of_folder(partial), name=folder.absolute().name).write(partial)
 
 
-def _require_unchanged(model: DetectorModel, folder: Path) -> None:
-    found = Manifest.read(folder).fingerprint
-    if found != model.fingerprint:
+def _require_unchanged(model: Model, copy: Path) -> None:
+    """Hours may lie between the opening of a model and the end of its codec's training."""
+    found, expected = Manifest.of_folder(copy).hashes, model.manifest.hashes
+    changed = [name for name in found.keys() & expected.keys() if found[name] != expected[name]]
+    if changed:
         raise ModelError(
-            str(folder),
+            str(model.folder),
             f"the model of fingerprint {model.fingerprint.hex()}, as it was when work on it began",
-            f"one of fingerprint {found.hex()}",
-            "Put the model back, then try again; a training goes on with --resume.",
+            f"others in place of {', '.join(sorted(changed))}",
+            "Put them back, then try again; a training goes on with --resume.",
         )

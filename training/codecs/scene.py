@@ -8,7 +8,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from keyfpn.detector.model import DetectorModel
+from keyfpn.detector.model import Model
+from keyfpn.detector.torch.network import build_network
 from keyfpn.training.engine.batches import load_batches
 from keyfpn.training.engine.holdout import hold_out
 
@@ -24,23 +25,24 @@ _STATISTICS_BATCHES = 16
 class Scene:
     """A frozen detector and the pictures that a network is trained and tried on."""
 
-    def __init__(self, model: DetectorModel, pictures: Sequence[Path], recipe: ReconstructionRecipe) -> None:
+    def __init__(self, model: Model, pictures: Sequence[Path], recipe: ReconstructionRecipe, device: str) -> None:
         """Build the detector and divide the pictures.
 
         Raises:
+            ModelError: there is no such device, or the detector cannot be built.
             TrainingError: too few pictures.
         """
-        self.model, self.detector = model, model.build()
+        self.model, self.detector = model, build_network(model, device)
         self.training_pictures, self.held_out = hold_out(pictures, recipe.holdout, lambda path: path.name)
         self._crops = CropBatches(
             self.training_pictures,
-            model.cfg,
+            model.preprocessor,
             batch=recipe.batch,
             side=recipe.side,
             short_side=recipe.short_side,
             seed=recipe.seed,
         )
-        self.view = DetectorView(self.detector, recipe.precision)
+        self.view = DetectorView(self.detector, model.pyramid, recipe.precision)
         self.probe = Probe(model, self.detector, self.held_out, recipe.precision)
 
     def batches(self, steps: range) -> Generator[Tensor]:

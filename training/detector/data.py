@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from detectron2.config import CfgNode
 from detectron2.data import transforms as T
 from detectron2.data.detection_utils import (
@@ -18,7 +19,7 @@ from torch.utils.data import Dataset
 
 from keyfpn.detector.coco import CocoData, Picture
 from keyfpn.detector.errors import PictureError
-from keyfpn.detector.pictures import Preprocessor, read_picture
+from keyfpn.detector.prepare import Preprocessor, read_picture
 from keyfpn.training.engine.batches import positions, seed_global_draws
 from keyfpn.training.engine.errors import TrainingError
 
@@ -102,7 +103,7 @@ class StepBatches(Dataset[Batch | PictureError]):
     def __init__(self, samples: Sequence[Sample], cfg: CfgNode, recipe: Recipe) -> None:
         """Take the samples, the network's input format from the config, and the augmentation from the recipe."""
         self._samples = samples
-        self._preprocessor = Preprocessor(cfg)
+        self._preprocessor = Preprocessor.of_config(cfg)
         self._batch, self._seed = recipe.batch, recipe.seed
         short = [round(part * cfg.INPUT.MIN_SIZE_TEST) for part in recipe.short_side]
         self._augmentations = T.AugmentationList(
@@ -135,6 +136,6 @@ class StepBatches(Dataset[Batch | PictureError]):
         size = augmented.image.shape[:2]
         moved = [transform_instance_annotations(dict(box), transforms, size) for box in sample.annotations]
         return {
-            "image": self._preprocessor.to_input(augmented.image),
+            "image": torch.from_numpy(self._preprocessor.to_input(augmented.image)),
             "instances": filter_empty_instances(annotations_to_instances(moved, size)),
         }

@@ -10,11 +10,12 @@ from detectron2.modeling import GeneralizedRCNN
 from torch import nn
 
 from keyfpn.detector import BUNDLED
-from keyfpn.detector.backbone import MobileNetV2
-from keyfpn.detector.config import read_config
 from keyfpn.detector.errors import ModelError, WeightsError
-from keyfpn.detector.model import CONFIG_FILE, MODELS, build_network
-from keyfpn.detector.weights import load_weights, read_checkpoint
+from keyfpn.detector.model import CONFIG_FILE, MODELS
+from keyfpn.detector.torch.backbone import MobileNetV2
+from keyfpn.detector.torch.config import read_config
+from keyfpn.detector.torch.network import random_network
+from keyfpn.detector.torch.weights import load_weights, read_checkpoint
 
 
 def read_training_config(config: str | None, device: str) -> CfgNode:
@@ -47,7 +48,7 @@ def initial_network(
         WeightsError: weights that cannot be read, or do not fit.
     """
     torch.manual_seed(seed)
-    network = build_network(cfg)
+    network = random_network(cfg)
     if init_weights is not None:
         load_weights(network, init_weights)
     if init_backbone is not None:

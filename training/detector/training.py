@@ -11,13 +11,16 @@ from detectron2.utils.events import EventStorage
 from torch import Tensor
 from torch.optim import AdamW
 
-from keyfpn.detector.classes import Classes
 from keyfpn.detector.coco import CocoData, match, summarize
-from keyfpn.detector.config import portable_config
-from keyfpn.detector.detections import Detections
-from keyfpn.detector.model import DetectorModel
-from keyfpn.detector.pictures import Preprocessor, read_picture
-from keyfpn.detector.split import EdgeHalf, ServerHalf, autocast
+from keyfpn.detector.model import Model
+from keyfpn.detector.prepare import Preprocessor, read_picture
+from keyfpn.detector.torch.config import portable_config
+from keyfpn.detector.torch.edge_half import EdgeHalf
+from keyfpn.detector.torch.network import build_network
+from keyfpn.detector.torch.precision import autocast
+from keyfpn.detector.torch.results import to_detections
+from keyfpn.detector.torch.server_half import ServerHalf
+from keyfpn.protocol.detections import LabelMap
 from keyfpn.training.engine.average import moving_average
 from keyfpn.training.engine.batches import load_batches
 from keyfpn.training.engine.checkpoint import TrainingState
@@ -49,9 +52,10 @@ class DetectorTraining:
             TrainingError: the categories do not fit the config, or too few pictures.
         """
         self._cfg, self._data, self._recipe = cfg, data, recipe
-        self._category_ids = category_ids(data, cfg)
+        ids = category_ids(data, cfg)
+        self._labels = LabelMap(tuple(data.coco.cats[number]["name"] for number in ids), tuple(ids))
         training, self._held_out = hold_out(data.pictures, recipe.holdout, lambda picture: str(picture.id))
-        self._samples = samples(data, training, self._category_ids)
+        self._samples = samples(data, training, ids)
         self.config = portable_config(cfg)
         """The config that is published, as YAML."""
         self._batches = StepBatches(self._samples, cfg, recipe)
@@ -76,8 +80,8 @@ class DetectorTraining:
         name = folder.absolute().parent.name
         figures: Figures = {}
 
-        def describe(model: DetectorModel) -> str:
-            figures.update(self._average_precision(model.build()))
+        def describe(model: Model) -> str:
+            figures.update(self._average_precision(build_network(model, self._cfg.MODEL.DEVICE)))
             return model_card(
                 name,
                 self._recipe,
@@ -91,24 +95,24 @@ class DetectorTraining:
         publish(
             self.state.averaged,
             self.config,
-            Classes([self._data.coco.cats[number]["name"] for number in self._category_ids], self._category_ids),
+            self._labels,
             folder,
             name=name,
-            device=self._cfg.MODEL.DEVICE,
             describe=describe,
         )
         return figures
 
     def _average_precision(self, network: GeneralizedRCNN) -> Figures:
-        preprocessor = Preprocessor(self._cfg)
+        preprocessor = Preprocessor.of_config(self._cfg)
         edge = EdgeHalf(network, list(network.backbone.output_shape()), precision=self._recipe.precision)
         server = ServerHalf(network, precision=self._recipe.precision)
         results = []
         for picture in self._held_out:
             pixels = read_picture(picture.path)
             resized = preprocessor.resize(pixels)
-            instances = server(edge(preprocessor.to_input(resized)), resized.shape[:2], pixels.shape[:2])
-            results += Detections.from_instances(instances).to_coco(picture.id, self._category_ids)
+            features = edge(preprocessor.to_input(resized))
+            (instances,) = server(features, [resized.shape[:2]], [pixels.shape[:2]])
+            results += to_detections(instances, self._labels).to_coco(picture.id)
         return summarize(match(self._data.coco, results, [picture.id for picture in self._held_out])).as_dict()
 
 

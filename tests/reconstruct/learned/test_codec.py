@@ -11,8 +11,8 @@ from detectron2.modeling import GeneralizedRCNN
 from torch import Tensor
 
 from keyfpn.detector.errors import ModelError
-from keyfpn.detector.model import DetectorModel, open_detector
-from keyfpn.detector.split import EdgeHalf
+from keyfpn.detector.model import Model, open_model
+from keyfpn.detector.torch.edge_half import EdgeHalf
 from keyfpn.protocol.errors import (
     ConfigurationError,
     CorruptPayload,
@@ -33,7 +33,7 @@ from tests.reconstruct.packets import send
 QUALITY_2 = "learned:quality=2"
 
 
-def receive(packet: Packet, model: DetectorModel, limits: Limits = DEFAULT_LIMITS) -> dict[str, Tensor]:
+def receive(packet: Packet, model: Model, limits: Limits = DEFAULT_LIMITS) -> dict[str, Tensor]:
     return codec_of(packet, model).decode(packet.chunks, model.geometry(packet.network_size), limits)
 
 
@@ -43,13 +43,13 @@ def look(network: GeneralizedRCNN, height: int, width: int) -> dict[str, Tensor]
 
 
 @pytest.fixture(scope="module")
-def packet(learned_model: DetectorModel, network: GeneralizedRCNN) -> Packet:
+def packet(learned_model: Model, network: GeneralizedRCNN) -> Packet:
     return send(QUALITY_2, learned_model, look(network, 90, 120), (90, 120))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (17, 40), (90, 120), (32, 1000)])
 def test_every_size_comes_back_in_the_shapes_of_the_geometry(
-    learned_model: DetectorModel, network: GeneralizedRCNN, size: tuple[int, int]
+    learned_model: Model, network: GeneralizedRCNN, size: tuple[int, int]
 ) -> None:
     pyramid = receive(send(QUALITY_2, learned_model, look(network, *size), size), learned_model)
     geometry = learned_model.geometry(size)
@@ -59,7 +59,7 @@ def test_every_size_comes_back_in_the_shapes_of_the_geometry(
         assert feature.isfinite().all()
 
 
-def test_a_side_of_4000_pixels(learned_model: DetectorModel) -> None:
+def test_a_side_of_4000_pixels(learned_model: Model) -> None:
     geometry = learned_model.geometry((64, 4000))
     features = {
         level: torch.randn(1, 24 if level == "res2" else 128, *geometry.cells(1 << int(level[-1])))
@@ -69,7 +69,7 @@ def test_a_side_of_4000_pixels(learned_model: DetectorModel) -> None:
     assert pyramid["p2"].shape == (1, *geometry.level_shape("p2"))
 
 
-def test_the_server_reads_what_the_edge_wrote(learned_model: DetectorModel, packet: Packet) -> None:
+def test_the_server_reads_what_the_edge_wrote(learned_model: Model, packet: Packet) -> None:
     assert [chunk.level for chunk in packet.chunks] == ["y0", "y1", "y2"]
     again = receive(packet, learned_model)
     for level, feature in receive(packet, learned_model).items():
@@ -78,7 +78,7 @@ def test_the_server_reads_what_the_edge_wrote(learned_model: DetectorModel, pack
     assert set(codec_of(packet, learned_model).provenance()) == set(LEVELS)
 
 
-def test_qualities_quantize_more_and_more_finely(learned_model: DetectorModel, network: GeneralizedRCNN) -> None:
+def test_qualities_quantize_more_and_more_finely(learned_model: Model, network: GeneralizedRCNN) -> None:
     assert learned_model.folder is not None
     coder = read_coder(learned_model.folder, read_shape(learned_model.folder))
     features = look(network, 90, 120)
@@ -91,7 +91,7 @@ def test_qualities_quantize_more_and_more_finely(learned_model: DetectorModel, n
     assert len(set(sums)) == 3
 
 
-def test_settings(learned_model: DetectorModel) -> None:
+def test_settings(learned_model: Model) -> None:
     assert str(build_codec("learned:quality=3", learned_model).settings) == "learned:quality=3"
     with pytest.raises(ConfigurationError, match="expected quality to be one of 1, 2, 3, found '4'"):
         build_codec("learned:quality=4", learned_model)
@@ -99,7 +99,7 @@ def test_settings(learned_model: DetectorModel) -> None:
         build_codec("learned:levels=p3", learned_model)
 
 
-def test_a_model_without_a_codec_says_so(unfitted_model: DetectorModel) -> None:
+def test_a_model_without_a_codec_says_so(unfitted_model: Model) -> None:
     assert "learned" not in codec_names(unfitted_model)
     assert "learned" in codec_names()
     with pytest.raises(ConfigurationError, match="train one with keyfpn-train codec"):
@@ -107,13 +107,13 @@ def test_a_model_without_a_codec_says_so(unfitted_model: DetectorModel) -> None:
 
 
 def test_an_edge_needs_no_synthesis_and_a_server_no_analysis(
-    learned_model: DetectorModel, network: GeneralizedRCNN, tmp_path: Path
+    learned_model: Model, network: GeneralizedRCNN, tmp_path: Path
 ) -> None:
     assert learned_model.folder is not None
     for name, missing in (("edge", "synthesis"), ("server", "analysis")):
         shutil.copytree(learned_model.folder, tmp_path / name)
         (tmp_path / name / "learned" / f"{missing}.safetensors").unlink()
-    edge, server = open_detector(str(tmp_path / "edge")), open_detector(str(tmp_path / "server"))
+    edge, server = open_model(str(tmp_path / "edge")), open_model(str(tmp_path / "server"))
     packet = send(QUALITY_2, edge, look(network, 90, 120), (90, 120))
     assert receive(packet, server)["p2"].shape[1] == 128
     assert "learned" not in codec_names(edge)
@@ -123,24 +123,24 @@ def test_an_edge_needs_no_synthesis_and_a_server_no_analysis(
         send(QUALITY_2, server, look(network, 90, 120), (90, 120))
 
 
-def test_a_packet_of_another_model(detector_model: DetectorModel, packet: Packet) -> None:
+def test_a_packet_of_another_model(detector_model: Model, packet: Packet) -> None:
     with pytest.raises(FingerprintMismatch):
         receive(packet, detector_model)
 
 
 @pytest.mark.parametrize("quality", [0, 4, 255])
-def test_a_quality_the_codec_has_not(learned_model: DetectorModel, packet: Packet, quality: int) -> None:
+def test_a_quality_the_codec_has_not(learned_model: Model, packet: Packet, quality: int) -> None:
     with pytest.raises(InvalidField, match="quality of the learned codec"):
         receive(replace(packet, quality=quality), learned_model)
 
 
 @pytest.mark.parametrize("size", [(32, 32), (90, 160), (300, 300)])
-def test_a_latent_of_another_picture_size(learned_model: DetectorModel, packet: Packet, size: tuple[int, int]) -> None:
+def test_a_latent_of_another_picture_size(learned_model: Model, packet: Packet, size: tuple[int, int]) -> None:
     with pytest.raises(CorruptPayload):
         receive(replace(packet, network_size=size), learned_model)
 
 
-def test_streams_that_end_too_early_or_hold_more(learned_model: DetectorModel, packet: Packet) -> None:
+def test_streams_that_end_too_early_or_hold_more(learned_model: Model, packet: Packet) -> None:
     y0, y1, y2 = packet.chunks
     for payload in (b"", y1.payload[:-4], y1.payload[4:], y1.payload + y1.payload, bytes(4) + y1.payload):
         damaged = replace(packet, chunks=(y0, replace(y1, payload=payload), y2))
@@ -148,7 +148,7 @@ def test_streams_that_end_too_early_or_hold_more(learned_model: DetectorModel, p
             receive(Packet.parse(damaged.serialize()), learned_model)
 
 
-def test_any_bit_of_a_payload_flipped_is_an_error_or_an_answer(learned_model: DetectorModel, packet: Packet) -> None:
+def test_any_bit_of_a_payload_flipped_is_an_error_or_an_answer(learned_model: Model, packet: Packet) -> None:
     y0, y1, y2 = packet.chunks
     random = np.random.default_rng(0)
     refused = 0
@@ -164,25 +164,25 @@ def test_any_bit_of_a_payload_flipped_is_an_error_or_an_answer(learned_model: De
     assert refused > 50
 
 
-def test_missing_and_swapped_chunks(learned_model: DetectorModel, packet: Packet) -> None:
+def test_missing_and_swapped_chunks(learned_model: Model, packet: Packet) -> None:
     y0, y1, y2 = packet.chunks
     for chunks in ((), (y0,), (y0, y1), (y0, y2), (y1, y2), (replace(y0, level="y1", payload=y0.payload), y2)):
         with pytest.raises(InvalidField, match="chunks of the learned codec"):
             receive(replace(packet, chunks=chunks), learned_model)
 
 
-def test_limits(learned_model: DetectorModel, packet: Packet) -> None:
+def test_limits(learned_model: Model, packet: Packet) -> None:
     with pytest.raises(LimitExceeded, match="elements of p2"):
         receive(packet, learned_model, Limits(max_elements=1000))
 
 
-def test_symbols_beyond_the_tables_are_cut_off(learned_model: DetectorModel, network: GeneralizedRCNN) -> None:
+def test_symbols_beyond_the_tables_are_cut_off(learned_model: Model, network: GeneralizedRCNN) -> None:
     features = {level: 1e4 * feature for level, feature in look(network, 90, 120).items()}
     pyramid = receive(send(QUALITY_2, learned_model, features, (90, 120)), learned_model)
     assert pyramid["p2"].isfinite().all()
 
 
-def test_a_codec_of_another_shape_gives_what_fits(learned_model: DetectorModel) -> None:
+def test_a_codec_of_another_shape_gives_what_fits(learned_model: Model) -> None:
     assert learned_model.folder is not None
     published = read_shape(learned_model.folder)
     same, wider = CodecNetwork(published), CodecNetwork(replace(published, synthesis=(8, 8, 8, 12)))
@@ -197,7 +197,7 @@ def test_a_codec_of_another_shape_gives_what_fits(learned_model: DetectorModel) 
 
 @pytest.mark.parametrize("groups", [((2, 6), (2, 4), (1, 3)), ((2, 2), (2, 3), (1, 2))])
 def test_a_codec_of_other_latents_gives_the_first_channels(
-    learned_model: DetectorModel, groups: tuple[tuple[int, ...], ...]
+    learned_model: Model, groups: tuple[tuple[int, ...], ...]
 ) -> None:
     assert learned_model.folder is not None
     published = read_shape(learned_model.folder)

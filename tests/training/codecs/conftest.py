@@ -10,15 +10,15 @@ import pytest
 import torch
 from typer.testing import CliRunner, Result
 
-from keyfpn.detector.config import read_config
-from keyfpn.detector.model import build_network, open_detector
-from keyfpn.detector.pictures import Preprocessor, read_picture
-from keyfpn.detector.split import EdgeHalf
-from keyfpn.reconstruct.codec import build_codec, codec_names, codec_of
+import keyfpn
+from keyfpn.detector.model import open_model
+from keyfpn.detector.prepare import read_picture
+from keyfpn.detector.torch.config import read_config
+from keyfpn.detector.torch.network import random_network
+from keyfpn.reconstruct.registry import codec_of
 from keyfpn.training.cli import app
 from keyfpn.training.codecs.learned.recipe import CodecRecipe
 from keyfpn.training.codecs.recipe import ReconstructionRecipe
-from tests.reconstruct.packets import packet_of
 
 Train = Callable[..., Result]
 """Run a command: its name, the folder of the run, and more options."""
@@ -38,13 +38,13 @@ class SmallNetworkRecipe(ReconstructionRecipe):
 def tiny_weights(tiny_config: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "tiny.pth"
-    torch.save({"model": build_network(read_config(str(tiny_config), "cpu")).state_dict()}, path)
+    torch.save({"model": random_network(read_config(str(tiny_config), "cpu")).state_dict()}, path)
     return path
 
 
 @pytest.fixture(scope="session")
 def train(drawn: Path, tiny_config: Path, tiny_weights: Path) -> Train:
-    """Runs a command for two steps of one crop of 128 x 128 pixels."""
+    """Runs a command for two steps of one crop of 128 x 128 pixels; nothing is drawn."""
 
     def run(command: str, out: Path, *more: str) -> Result:
         given = {"images": drawn / "images", "out": out, "detector": tiny_config, "weights": tiny_weights}
@@ -53,6 +53,7 @@ def train(drawn: Path, tiny_config: Path, tiny_weights: Path) -> Train:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("keyfpn.training.codecs.learned.command.CodecRecipe", SmallCodecRecipe)
             patch.setattr("keyfpn.training.codecs.network.command.ReconstructionRecipe", SmallNetworkRecipe)
+            patch.setattr("keyfpn.training.engine.loop.plot_log", lambda *_: None)
             return CliRunner().invoke(app, [command, *options, *fixed, *more], catch_exceptions=False)
 
     return run
@@ -73,15 +74,12 @@ def assert_codec_works(drawn: Path) -> Callable[[Path, str], None]:
     """From a picture to a packet and back, by a codec of a model folder."""
 
     def check(folder: Path, name: str) -> None:
-        model = open_detector(str(folder))
-        assert name in codec_names(model)
-        preprocessor = Preprocessor(model.cfg)
-        resized = preprocessor.resize(read_picture(drawn / "images" / "1.png"))
-        codec = build_codec(name, model)
-        size = (resized.shape[0], resized.shape[1])
-        features = EdgeHalf(model.build(), codec.key_levels)(preprocessor.to_input(resized))
-        packet = packet_of(codec, model, features, size)
-        rebuilt = codec_of(packet, model).decode(packet.chunks, model.geometry(size))
-        assert rebuilt["p2"].shape == (1, *model.geometry(size).level_shape("p2"))
+        model = open_model(folder)
+        picture = read_picture(drawn / "images" / "1.png")
+        packet = keyfpn.Edge(model, codec=name).encode(picture)
+        codec = codec_of(packet, model)
+        assert codec.name == name
+        rebuilt = codec.rebuilder().rebuild([codec.decoder().unpack(packet)])
+        assert rebuilt["p2"].shape == (1, *model.geometry(packet.network_size).level_shape("p2"))
 
     return check

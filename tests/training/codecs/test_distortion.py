@@ -5,14 +5,15 @@ import torch
 from detectron2.modeling import GeneralizedRCNN
 from torch import Tensor
 
+from keyfpn.detector.model import Model
 from keyfpn.training.codecs.detector_view import DetectorView, Observation
 from keyfpn.training.codecs.distortion import distortion, feature_error
 from keyfpn.training.codecs.recipe import DistortionWeights
 
 
 @pytest.fixture(scope="module")
-def view(network: GeneralizedRCNN) -> DetectorView:
-    return DetectorView(network, "fp32")
+def view(network: GeneralizedRCNN, detector_model: Model) -> DetectorView:
+    return DetectorView(network, detector_model.pyramid, "fp32")
 
 
 @pytest.fixture(scope="module")

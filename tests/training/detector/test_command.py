@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import save_file
 from typer.testing import CliRunner, Result
 
-from keyfpn.detector.model import open_detector
+from keyfpn.detector.model import open_model
 from keyfpn.training.cli import app
 from keyfpn.training.detector.training import DetectorTraining
 from keyfpn.training.engine.log import read_log
@@ -44,7 +44,7 @@ def test_a_run_from_beginning_to_end(drawn: Path, tmp_path: Path, tiny_config: P
     result = run(*arguments(drawn, out, tiny_config))
     assert result.exit_code == 0, result.output
     assert str(out / "model") in result.output
-    assert len(open_detector(str(out / "model")).class_names) == 2
+    assert len(open_model(str(out / "model")).labels) == 2
     settings = json.loads((out / "settings.json").read_text())
     assert settings["holdout"] == 2
     assert re.fullmatch("[0-9a-f]{64}", settings["annotations"])

@@ -119,6 +119,6 @@ def test_a_corrupt_picture_is_one_plain_error_out_of_the_loader(drawn: Path, tmp
     path.write_bytes(path.read_bytes()[:200])
     data = CocoData(path.parent, tmp_path / "copy" / "annotations.json")
     batches = StepBatches(samples(data, data.pictures[:1], [3, 7]), tiny_cfg, RECIPE)
-    with pytest.raises(PictureError, match=r"1\.png: corrupt picture") as caught:
+    with pytest.raises(PictureError, match=r"1\.png: expected a picture, found a corrupt one") as caught:
         next(load_batches(batches, range(1)))
     assert "Traceback" not in str(caught.value)

@@ -7,37 +7,38 @@ import torch
 import yaml
 from detectron2.config import CfgNode
 
-from keyfpn.detector.classes import Classes
-from keyfpn.detector.config import portable_config
 from keyfpn.detector.manifest import Manifest
-from keyfpn.detector.model import DetectorModel, open_detector
+from keyfpn.detector.model import Model, open_model
+from keyfpn.detector.torch.config import portable_config
+from keyfpn.detector.torch.network import build_network
+from keyfpn.protocol.detections import LabelMap
 from keyfpn.training.detector.publish import half_precision, publish
 from keyfpn.training.detector.start import initial_network
 
-CLASSES = Classes(["square", "disc"], [3, 7])
+LABELS = LabelMap(("square", "disc"), (3, 7))
 
 
-def write(cfg: CfgNode, folder: Path, *, seed: int, card: str = "a card") -> list[DetectorModel]:
-    described: list[DetectorModel] = []
+def write(cfg: CfgNode, folder: Path, *, seed: int, card: str = "a card") -> list[Model]:
+    described: list[Model] = []
 
-    def describe(model: DetectorModel) -> str:
+    def describe(model: Model) -> str:
         described.append(model)
         return card
 
     network = initial_network(cfg, seed=seed)
-    publish(network, portable_config(cfg), CLASSES, folder, name="rectangles", device="cpu", describe=describe)
+    publish(network, portable_config(cfg), LABELS, folder, name="rectangles", describe=describe)
     return described
 
 
 def test_the_folder_opens_with_the_weights_rounded_to_half_precision(tiny_cfg: CfgNode, tmp_path: Path) -> None:
     (described,) = write(tiny_cfg, tmp_path / "model", seed=0)
-    model = open_detector(str(tmp_path / "model"))
+    model = open_model(str(tmp_path / "model"))
     assert model.fingerprint == described.fingerprint
     assert model.manifest.name == "rectangles"
     assert set(model.manifest.hashes) == {"config.yaml", "detector.safetensors", "classes.json"}
-    assert model.classes == CLASSES
+    assert model.labels == LABELS
     assert (tmp_path / "model" / "README.md").read_text() == "a card"
-    state = model.build().state_dict()
+    state = build_network(model).state_dict()
     for name, value in initial_network(tiny_cfg, seed=0).state_dict().items():
         expected = value if name.endswith(("running_mean", "running_var")) else value.half().float()
         assert torch.equal(state[name], expected), name
@@ -55,17 +56,16 @@ def test_a_failed_measurement_leaves_the_older_model(tiny_cfg: CfgNode, tmp_path
     write(tiny_cfg, tmp_path / "model", seed=0)
     before = Manifest.read(tmp_path / "model").fingerprint
 
-    def fail(_model: DetectorModel) -> str:
+    def fail(_model: Model) -> str:
         raise ValueError("out of pictures")
 
     with pytest.raises(ValueError, match="out of pictures"):
         publish(
             initial_network(tiny_cfg, seed=1),
             portable_config(tiny_cfg),
-            CLASSES,
+            LABELS,
             tmp_path / "model",
             name="rectangles",
-            device="cpu",
             describe=fail,
         )
     assert Manifest.read(tmp_path / "model").fingerprint == before

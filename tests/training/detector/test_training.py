@@ -12,9 +12,12 @@ from detectron2.config import CfgNode
 from rich.console import Console
 
 from keyfpn.detector.coco import CocoData
-from keyfpn.detector.model import open_detector
-from keyfpn.detector.pictures import Preprocessor, read_picture
-from keyfpn.detector.split import EdgeHalf, ServerHalf
+from keyfpn.detector.model import open_model
+from keyfpn.detector.prepare import read_picture
+from keyfpn.detector.torch.config import read_config
+from keyfpn.detector.torch.edge_half import EdgeHalf
+from keyfpn.detector.torch.network import build_network
+from keyfpn.detector.torch.server_half import ServerHalf
 from keyfpn.training.detector.data import Batch
 from keyfpn.training.detector.recipe import Recipe
 from keyfpn.training.detector.start import initial_network
@@ -75,14 +78,14 @@ def test_the_loss_falls_and_ap_rises_on_pictures_that_were_held_out(finished: Pa
 
 
 def test_the_published_folder_opens_and_finds_what_was_drawn(finished: Path, drawn: Path) -> None:
-    model = open_detector(str(finished / "model"))
+    model = open_model(str(finished / "model"))
     assert model.manifest.name == "rectangles"
-    assert model.class_names == ["grey 230", "grey 20"]
-    network, preprocessor = model.build(), Preprocessor(model.cfg)
+    assert model.labels.names == ("grey 230", "grey 20")
+    network, preprocessor = build_network(model), model.preprocessor
     picture = read_picture(drawn / "images" / "1.png")
     resized = preprocessor.resize(picture)
     features = EdgeHalf(network, ("p2", "p3", "p4", "p5", "p6"))(preprocessor.to_input(resized))
-    found = ServerHalf(network)(features, resized.shape[:2], picture.shape[:2])
+    (found,) = ServerHalf(network)(features, [resized.shape[:2]], [picture.shape[:2]])
     assert len(found) > 0
     assert set(found.pred_classes.tolist()) <= {0, 1}
     assert (found.pred_boxes.tensor[:, 2:] <= torch.tensor([96, 72])).all()
@@ -99,6 +102,7 @@ def test_the_model_card_states_what_the_run_measured(finished: Path) -> None:
     assert "* head learning rate: 0.002" in card
 
 
+@pytest.mark.usefixtures("drawings")
 def test_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(
     tiny_cfg: CfgNode, data: CocoData, backbone_file: Path, tmp_path: Path
 ) -> None:
@@ -119,7 +123,7 @@ def test_a_resumed_run_is_bit_for_bit_the_uninterrupted_one(
     ]
     for name, value in unbroken.state.average.state_dict().items():
         assert torch.equal(resumed.state.average.state_dict()[name], value), name
-    published = [open_detector(str(tmp_path / run / "model")).weights.read_bytes() for run in ("unbroken", "broken")]
+    published = [open_model(str(tmp_path / run / "model")).weights.read_bytes() for run in ("unbroken", "broken")]
     assert published[0] == published[1]
 
 
@@ -159,7 +163,7 @@ def test_frozen_stages_stay_and_the_rest_moves(tiny_cfg: CfgNode, data: CocoData
 
 
 def test_whole_weights_are_a_start(finished: Path) -> None:
-    model = open_detector(str(finished / "model"))
-    network = initial_network(model.cfg, seed=3, init_weights=model.weights)
-    expected = model.build().state_dict()
+    model = open_model(str(finished / "model"))
+    network = initial_network(read_config(model.config), seed=3, init_weights=model.weights)
+    expected = build_network(model).state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in network.state_dict().items())

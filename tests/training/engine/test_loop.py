@@ -19,6 +19,7 @@ from keyfpn.training.engine.log import Record, read_log
 from keyfpn.training.engine.loop import Ending, Schedule, TrainingLoop
 
 STEPS = 12
+pytestmark = pytest.mark.usefixtures("drawings")
 
 
 class Line:
@@ -84,14 +85,6 @@ def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "unbroken"
     assert make_loop(Line(), folder).run() is Ending.FINISHED
     return folder
-
-
-@pytest.fixture(autouse=True)
-def drawings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
-    """Where plots would be drawn: a drawing takes as long as a hundred of these steps, and has tests of its own."""
-    paths: list[Path] = []
-    monkeypatch.setattr(loop_module, "plot_log", lambda _records, path: paths.append(path))
-    return paths
 
 
 def test_the_folder_holds_the_whole_run(unbroken: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
-from keyfpn.detector.model import DetectorModel
+from keyfpn.detector.model import Model
 
 from .recipe import CodecRecipe
 
@@ -69,7 +69,7 @@ def codec_card(
     recipe: CodecRecipe,
     figures: Sequence[QualityFigures],
     *,
-    initial: DetectorModel | None,
+    initial: Model | None,
     steps: int,
     seconds: float,
     training_pictures: int,

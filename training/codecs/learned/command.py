@@ -71,8 +71,8 @@ def codec(
 ) -> None:
     """Train the learned codec; registered with :data:`HELP`."""
     with exit_codes():
-        from keyfpn.detector.model import open_detector
-        from keyfpn.detector.pictures import find_pictures
+        from keyfpn.detector.model import open_model
+        from keyfpn.detector.prepare import find_pictures
 
         from .training import CodecTraining
 
@@ -85,9 +85,9 @@ def codec(
             weights=DistortionWeights(feature_weight, rpn_weight, box_weight),
             seed=seed,
         )
-        model, found = open_detector(detector, weights, device=device), find_pictures([images])
-        initial = open_detector(init_codec) if init_codec else None
-        task = CodecTraining(model, found, recipe, initial)
+        model, found = open_model(detector, weights), find_pictures([images])
+        initial = open_model(init_codec) if init_codec else None
+        task = CodecTraining(model, found, recipe, initial, device)
         if task.not_taken:
             typer.echo(f"{init_codec} has no weights of their size for: {', '.join(task.not_taken)}", err=True)
         settings = {

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from keyfpn.reconstruct.layers import Up
 from keyfpn.reconstruct.learned.network import CodecNetwork
 from keyfpn.reconstruct.learned.prior import ContextPrior
-from keyfpn.reconstruct.learned.transforms import LATENT_STRIDES, LATERALS
+from keyfpn.reconstruct.learned.shape import LATENT_STRIDES, LATERALS
 
 _SMALLEST_DEVIATION = 1e-3
 """What varies less than that counts as nothing."""

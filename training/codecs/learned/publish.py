@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from keyfpn.detector.model import DetectorModel
+from keyfpn.detector.model import Model
 from keyfpn.protocol.latent import LatentModel
-from keyfpn.reconstruct.learned.files import FOLDER, write_codec
+from keyfpn.reconstruct.learned.files import FOLDER
 from keyfpn.reconstruct.learned.network import CodecNetwork
+from keyfpn.reconstruct.learned.weights import write_codec
 from keyfpn.training.codecs.publish import published_with_new
 from keyfpn.training.engine.folder import CARD
 
 
 def publish_codec(
-    model: DetectorModel, codec: CodecNetwork, entropy_models: Sequence[LatentModel], card: str, folder: Path
+    model: Model, codec: CodecNetwork, entropy_models: Sequence[LatentModel], card: str, folder: Path
 ) -> None:
     """Write a detector and its learned codec as a model folder, in the place of one that was there.
 

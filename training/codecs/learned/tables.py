@@ -11,7 +11,7 @@ from keyfpn.protocol.ans import PRECISION_BITS, normalize_counts
 from keyfpn.protocol.latent import LatentCoder, LatentModel
 from keyfpn.reconstruct.learned.network import CodecNetwork
 from keyfpn.reconstruct.learned.prior import ContextPrior, table_probabilities
-from keyfpn.reconstruct.learned.transforms import LATENT_STRIDES
+from keyfpn.reconstruct.learned.shape import LATENT_STRIDES
 
 Symbols = tuple[list[NDArray[np.int16]], int]
 """The latents of a picture, (C, h, w) each, and the quality that they were made at, from 1 on."""

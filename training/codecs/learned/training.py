@@ -13,12 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from keyfpn.detector.model import DetectorModel
-from keyfpn.detector.split import autocast
+from keyfpn.detector.model import Model
+from keyfpn.detector.torch.precision import autocast
 from keyfpn.protocol.latent import LatentCoder
 from keyfpn.reconstruct.layers import REBUILT
-from keyfpn.reconstruct.learned.files import folder_of, read_network
-from keyfpn.reconstruct.learned.network import CodecNetwork, Shape
+from keyfpn.reconstruct.learned.network import CodecNetwork
+from keyfpn.reconstruct.learned.shape import Shape
+from keyfpn.reconstruct.learned.weights import read_network
 from keyfpn.training.codecs.distortion import distortion, level_errors
 from keyfpn.training.codecs.probe import Trial
 from keyfpn.training.codecs.scene import Scene
@@ -46,7 +47,12 @@ class CodecTraining:
     shown_losses = ("rate",)
 
     def __init__(
-        self, model: DetectorModel, pictures: Sequence[Path], recipe: CodecRecipe, initial: DetectorModel | None = None
+        self,
+        model: Model,
+        pictures: Sequence[Path],
+        recipe: CodecRecipe,
+        initial: Model | None = None,
+        device: str = "cpu",
     ) -> None:
         """Prepare a codec's training.
 
@@ -55,14 +61,15 @@ class CodecTraining:
             pictures: to train on, and to hold out a few of.
             recipe: how to train.
             initial: the model whose codec to start from, of this shape or another; None for none.
+            device: where to train, as torch names devices.
 
         Raises:
-            ModelError: the initial model has no codec.
+            ModelError: the initial model has no codec, or there is no such device.
             TrainingError: too few pictures.
         """
-        self._recipe, self._scene, self._initial = recipe, Scene(model, pictures, recipe), initial
+        self._recipe, self._scene, self._initial = recipe, Scene(model, pictures, recipe, device), initial
         codec = self._new_codec()
-        self.not_taken = [] if initial is None else read_network(folder_of(initial), codec)
+        self.not_taken = [] if initial is None else read_network(initial, codec)
         """Parameters that the codec to start from does not have in their size."""
         codec = ready_to_train(codec, self._scene.detector.device)
         self.state: TrainingState[CodecNetwork] = training_state(codec, recipe, _groups(codec, recipe))

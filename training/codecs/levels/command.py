@@ -17,8 +17,10 @@ from keyfpn.training.engine.errors import TrainingError
 
 # torch and detectron2 take seconds to import: what needs them is imported where it is used.
 if TYPE_CHECKING:
-    from keyfpn.detector.model import DetectorModel
-    from keyfpn.reconstruct.parameters import Mix, Parameters
+    from keyfpn.detector.model import Model
+    from keyfpn.reconstruct.key_levels.parameters import Mix, Parameters
+
+    from .fit import MixedLevel
 
 HELP = f"""Fit to a detector what the codecs raw and interpolate need, and publish both as a model folder.
 
@@ -68,13 +70,13 @@ def fit(
 ) -> None:
     """Fit and publish; registered with :data:`HELP`."""
     with exit_codes():
-        from keyfpn.detector.model import open_detector
+        from keyfpn.detector.model import open_model
 
         from .fit import parse_mixes, publish_parameters
 
-        mixes = parse_mixes(mix or ())
-        model = open_detector(detector, weights, device=device)
-        parameters = _parameters(model, images, pictures, mixes)
+        model = open_model(detector, weights)
+        mixes = parse_mixes(mix or (), model.pyramid.levels)
+        parameters = _parameters(model, images, pictures, device, mixes)
         manifest = publish_parameters(model, parameters, out)
     for (level, finer, coarser), (a, b) in parameters.mixes.items():
         typer.echo(f"{level} = {a} * up({coarser}) + {b} * down({finer})")
@@ -82,18 +84,18 @@ def fit(
 
 
 def _parameters(
-    model: DetectorModel, images: Path | None, pictures: int, mixes: Mapping[tuple[str, str, str], Mix]
+    model: Model, images: Path | None, pictures: int, device: str, mixes: Mapping[MixedLevel, Mix]
 ) -> Parameters:
     """Fitted to pictures, or as the model has them; in both cases with the mixes that were asked for."""
-    from keyfpn.detector.pictures import find_pictures
-    from keyfpn.reconstruct.parameters import Parameters
+    from keyfpn.detector.prepare import find_pictures
+    from keyfpn.reconstruct.key_levels.parameters import Parameters
 
     from .fit import fit_parameters
 
     if images is not None:
         found = find_pictures([images])
         chosen = found[:: max(1, len(found) // pictures)][:pictures]
-        parameters = fit_parameters(model, track(chosen, len(chosen), "fitting", lines=False))
+        parameters = fit_parameters(model, track(chosen, len(chosen), "fitting", lines=False), device)
     else:
         parameters = Parameters.of(model)
         if not mixes:

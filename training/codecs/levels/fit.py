@@ -3,45 +3,50 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from keyfpn.detector.manifest import Manifest
-from keyfpn.detector.model import DetectorModel
-from keyfpn.detector.pictures import Preprocessor, read_picture
-from keyfpn.detector.split import EdgeHalf
+from keyfpn.detector.model import Model
+from keyfpn.detector.prepare import read_picture
+from keyfpn.detector.torch.edge_half import EdgeHalf
+from keyfpn.detector.torch.network import build_network
 from keyfpn.protocol.errors import ConfigurationError
-from keyfpn.reconstruct.codec import LEVELS
-from keyfpn.reconstruct.fit import ParameterFitter
-from keyfpn.reconstruct.layers import REBUILT
-from keyfpn.reconstruct.parameters import MIXES_FILE, RANGES_FILE, Mix, Parameters
+from keyfpn.reconstruct.key_levels.fit import ParameterFitter
+from keyfpn.reconstruct.key_levels.parameters import MIXES_FILE, RANGES_FILE, Mix, Parameters
 from keyfpn.training.codecs.publish import published_with_new
 
 MixedLevel = tuple[str, str, str]
 """A rebuilt level, the finer key level and the coarser one that it is mixed from."""
 
 
-def fit_parameters(model: DetectorModel, pictures: Iterable[Path]) -> Parameters:
+def fit_parameters(model: Model, pictures: Iterable[Path], device: str = "cpu") -> Parameters:
     """Fit ranges and mixes to the detector's float32 features.
 
     Args:
         model: the detector.
         pictures: train pictures; a few hundred are plenty.
+        device: where to compute, as torch names devices.
 
     Raises:
+        ModelError: there is no such device, or the detector cannot be built.
         PictureError: one of them cannot be read.
     """
-    preprocessor = Preprocessor(model.cfg)
-    edge = EdgeHalf(model.build(), REBUILT)
-    fitter = ParameterFitter()
+    prepare = model.preprocessor
+    edge = EdgeHalf(build_network(model, device), model.pyramid.independent)
+    fitter = ParameterFitter(model.pyramid)
     for path in pictures:
-        features = edge(preprocessor.to_input(preprocessor.resize(read_picture(path))))
+        features = edge(prepare.to_input(prepare.resize(read_picture(path))))
         fitter.add({level: feature.cpu() for level, feature in features.items()})
     return fitter.fit()
 
 
-def parse_mixes(texts: Iterable[str]) -> dict[MixedLevel, Mix]:
-    """Read mixes of levels from their two neighbours, each such as ``p4=0.3224,0.9369``.
+def parse_mixes(texts: Iterable[str], levels: Sequence[str]) -> dict[MixedLevel, Mix]:
+    """Read mixes of levels from their two neighbours.
+
+    Args:
+        texts: each such as ``p4=0.3224,0.9369``.
+        levels: of the pyramid, fine to coarse.
 
     Returns:
         The level with its neighbours, to (a, b) of ``a * up(coarser) + b * down(finer)``.
@@ -52,12 +57,12 @@ def parse_mixes(texts: Iterable[str]) -> dict[MixedLevel, Mix]:
     mixes: dict[MixedLevel, Mix] = {}
     for text in texts:
         level, _, numbers = text.partition("=")
-        between = LEVELS[1:-1]
+        between = levels[1:-1]
         if level not in between:
             expected = f"a level between two others ({', '.join(between)})"
             raise ConfigurationError(f"--mix {text}", expected, level or "none")
-        place = LEVELS.index(level)
-        key = (level, LEVELS[place - 1], LEVELS[place + 1])
+        place = levels.index(level)
+        key = (level, levels[place - 1], levels[place + 1])
         if key in mixes:
             raise ConfigurationError(f"--mix {text}", "each level once", f"{level} again")
         mixes[key] = _two_numbers(numbers, text)
@@ -83,7 +88,7 @@ def _finite(word: str, text: str) -> float:
     return number + 0.0  # no -0.0, because files and tables have it as text
 
 
-def publish_parameters(model: DetectorModel, parameters: Parameters, folder: Path) -> Manifest:
+def publish_parameters(model: Model, parameters: Parameters, folder: Path) -> Manifest:
     """Write detector and parameters as a model folder, in the place of one that was there.
 
     Args:

@@ -60,8 +60,8 @@ def network(
 ) -> None:
     """Train the reconstruction network; registered with :data:`HELP`."""
     with exit_codes():
-        from keyfpn.detector.model import open_detector
-        from keyfpn.detector.pictures import find_pictures
+        from keyfpn.detector.model import open_model
+        from keyfpn.detector.prepare import find_pictures
 
         from .training import NetworkTraining
 
@@ -73,8 +73,8 @@ def network(
             learning_rate=learning_rate,
             seed=seed,
         )
-        model, found = open_detector(detector, weights, device=device), find_pictures([images])
-        task = NetworkTraining(model, found, recipe)
+        model, found = open_model(detector, weights), find_pictures([images])
+        task = NetworkTraining(model, found, recipe, device)
         settings = {"task": "network", "detector": model.fingerprint.hex()}
         loop = begin(task, recipe, settings, found, out, evaluate_every=evaluate_every, minutes=minutes, resume=resume)
     finish(loop, "The model")

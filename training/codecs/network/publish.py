@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from keyfpn.detector.model import DetectorModel
-from keyfpn.reconstruct.network import FOLDER, ReconstructionNetwork, write_network
+from keyfpn.detector.model import Model
+from keyfpn.reconstruct.network.codec import FOLDER
+from keyfpn.reconstruct.network.network import ReconstructionNetwork
+from keyfpn.reconstruct.network.rebuilder import write_network
 from keyfpn.training.codecs.publish import published_with_new
 
 
-def publish_network(model: DetectorModel, network: ReconstructionNetwork, folder: Path) -> None:
+def publish_network(model: Model, network: ReconstructionNetwork, folder: Path) -> None:
     """Write a detector and its reconstruction network as a model folder, in the place of one that was there.
 
     Args:

@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from keyfpn.detector.model import DetectorModel
-from keyfpn.detector.split import autocast
+from keyfpn.detector.model import Model
+from keyfpn.detector.torch.precision import autocast
 from keyfpn.reconstruct.layers import REBUILT
-from keyfpn.reconstruct.network import NetworkShape, ReconstructionNetwork
+from keyfpn.reconstruct.network.network import NetworkShape, ReconstructionNetwork
 from keyfpn.training.codecs.distortion import distortion
 from keyfpn.training.codecs.probe import Trial
 from keyfpn.training.codecs.recipe import ReconstructionRecipe
@@ -36,18 +36,22 @@ class NetworkTraining:
 
     shown_losses = ()
 
-    def __init__(self, model: DetectorModel, pictures: Sequence[Path], recipe: ReconstructionRecipe) -> None:
+    def __init__(
+        self, model: Model, pictures: Sequence[Path], recipe: ReconstructionRecipe, device: str = "cpu"
+    ) -> None:
         """Prepare a training.
 
         Args:
             model: the detector, which stays as it is.
             pictures: to train on, and to hold out a few of.
             recipe: how to train.
+            device: where to train, as torch names devices.
 
         Raises:
+            ModelError: there is no such device.
             TrainingError: too few pictures.
         """
-        self._recipe, self._scene = recipe, Scene(model, pictures, recipe)
+        self._recipe, self._scene = recipe, Scene(model, pictures, recipe, device)
         torch.manual_seed(recipe.seed)
         detector, features = self._scene.detector, self._scene.sample()
         network = ReconstructionNetwork(NetworkShape(features["p2"].shape[1]))

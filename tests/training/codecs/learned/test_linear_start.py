@@ -5,10 +5,10 @@ import torch
 from detectron2.modeling import GeneralizedRCNN
 from torch import Tensor
 
-from keyfpn.detector.split import EdgeHalf
+from keyfpn.detector.torch.edge_half import EdgeHalf
 from keyfpn.reconstruct.layers import REBUILT
-from keyfpn.reconstruct.learned.network import CodecNetwork, Shape
-from keyfpn.reconstruct.learned.transforms import KEY_LEVELS
+from keyfpn.reconstruct.learned.network import CodecNetwork
+from keyfpn.reconstruct.learned.shape import KEY_LEVELS, Shape
 from keyfpn.training.codecs.distortion import level_errors
 from keyfpn.training.codecs.learned.linear_start import start_linear, started_parameters
 from keyfpn.training.codecs.start import start_standardize, start_top_down

@@ -7,8 +7,9 @@ import torch
 from keyfpn.protocol.ans import PRECISION_BITS
 from keyfpn.protocol.context import PHASES
 from keyfpn.protocol.latent import LatentCoder
-from keyfpn.reconstruct.learned.network import CodecNetwork, Shape
+from keyfpn.reconstruct.learned.network import CodecNetwork
 from keyfpn.reconstruct.learned.prior import SCALES, table_probabilities
+from keyfpn.reconstruct.learned.shape import Shape
 from keyfpn.training.codecs.learned.tables import LARGEST_SYMBOL, Symbols, fit_entropy_models
 
 SHAPE = Shape(16, 24, (8, 8, 8), (8, 8, 8, 8), groups=((2, 2), (2, 4), (3,)), qualities=2)

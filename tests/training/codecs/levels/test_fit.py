@@ -6,24 +6,26 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keyfpn.detector.pyramid import Pyramid
 from keyfpn.protocol.errors import ConfigurationError
 from keyfpn.training.codecs.levels.fit import parse_mixes
 
+LEVELS = Pyramid(channels=8, independent=("p2", "p3", "p4", "p5")).levels
 NUMBERS = st.floats(allow_nan=False, allow_infinity=False)
 
 
 @given(NUMBERS, NUMBERS)
 def test_a_mix_is_read_as_it_was_written(a: float, b: float) -> None:
-    assert parse_mixes([f"p4={a},{b}"]) == {("p4", "p3", "p5"): (a, b)}
+    assert parse_mixes([f"p4={a},{b}"], LEVELS) == {("p4", "p3", "p5"): (a, b)}
 
 
 def test_each_level_is_mixed_from_its_neighbours() -> None:
-    mixes = parse_mixes(["p3=0.25,0.5", "p5=-1,2", "p4= 0.5 , 1e-3"])
+    mixes = parse_mixes(["p3=0.25,0.5", "p5=-1,2", "p4= 0.5 , 1e-3"], LEVELS)
     assert mixes == {("p3", "p2", "p4"): (0.25, 0.5), ("p5", "p4", "p6"): (-1.0, 2.0), ("p4", "p3", "p5"): (0.5, 0.001)}
 
 
 def test_there_is_no_negative_zero() -> None:
-    ((a, b),) = parse_mixes(["p4=-0.0,-0"]).values()
+    ((a, b),) = parse_mixes(["p4=-0.0,-0"], LEVELS).values()
     assert (math.copysign(1, a), math.copysign(1, b)) == (1, 1)
 
 
@@ -46,13 +48,13 @@ def test_there_is_no_negative_zero() -> None:
 )
 def test_bad_mixes_are_named(texts: list[str], message: str) -> None:
     with pytest.raises(ConfigurationError, match=f"^{message}$"):
-        parse_mixes(texts)
+        parse_mixes(texts, LEVELS)
 
 
 @given(st.text())
 def test_whatever_the_text_there_are_finite_numbers_or_an_error(text: str) -> None:
     try:
-        (((level, finer, coarser), mix),) = parse_mixes([f"p4={text}"]).items()
+        (((level, finer, coarser), mix),) = parse_mixes([f"p4={text}"], LEVELS).items()
     except ConfigurationError:
         return
     assert (level, finer, coarser) == ("p4", "p3", "p5")

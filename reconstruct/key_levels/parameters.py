@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import load_file, save
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from keyfpn.detector.errors import ModelError
-from keyfpn.detector.model import DetectorModel
+from keyfpn.detector.model import Model
+from keyfpn.protocol.errors import ConfigurationError, InvalidField
 from keyfpn.protocol.files import whole_file
 from keyfpn.protocol.quantization import Ranges
 
@@ -44,37 +45,31 @@ class Parameters:
             file.write_text(json.dumps(mixes, indent=2) + "\n")
 
     @classmethod
-    def of(cls, model: DetectorModel) -> Parameters:
-        """A model's parameters, read once per process.
+    def of(cls, model: Model) -> Parameters:
+        """A model's parameters.
 
         Raises:
-            ModelError: a file is malformed.
+            ModelError: a file is malformed, or not the one that was published.
         """
-        return _read(model.folder) if model.folder else cls()
+        ranges = model.read(RANGES_FILE) if model.has(RANGES_FILE) else None
+        mixes = model.read(MIXES_FILE) if model.has(MIXES_FILE) else None
+        try:
+            return Parameters(_ranges_of(ranges) if ranges else {}, _mixes_of(mixes) if mixes else {})
+        except (SafetensorError, InvalidField, ConfigurationError, ValueError, KeyError, TypeError) as error:
+            subject = f"{model.name}, {RANGES_FILE} and {MIXES_FILE}"
+            raise ModelError(subject, "what keyfpn-train fit writes", repr(error)) from error
 
 
-@lru_cache(maxsize=16)
-def _read(folder: Path) -> Parameters:
-    try:
-        return Parameters(_read_ranges(folder / RANGES_FILE), _read_mixes(folder / MIXES_FILE))
-    except (ValueError, KeyError, OSError) as error:
-        raise ModelError(f"{folder}: malformed {RANGES_FILE} or {MIXES_FILE}: {error!r}") from error
-
-
-def _read_ranges(path: Path) -> dict[tuple[str, int], Ranges]:
-    if not path.is_file():
-        return {}
-    arrays = load_file(path)
+def _ranges_of(data: bytes) -> dict[tuple[str, int], Ranges]:
+    arrays = load(data)
     names = {name.rsplit(".", 1)[0] for name in arrays}
     keys = {name: (name.split(".int")[0], int(name.split(".int")[1])) for name in sorted(names)}
     return {(level, bits): Ranges(arrays[f"{n}.low"], arrays[f"{n}.step"], bits) for n, (level, bits) in keys.items()}
 
 
-def _read_mixes(path: Path) -> dict[tuple[str, str, str], Mix]:
-    if not path.is_file():
-        return {}
+def _mixes_of(data: bytes) -> dict[tuple[str, str, str], Mix]:
     mixes = {}
-    for name, (a, b) in json.loads(path.read_text()).items():
+    for name, (a, b) in json.loads(data).items():
         level, _, finer, _, coarser = name.split(" ")
         mixes[level, finer, coarser] = (float(a), float(b))
     return mixes

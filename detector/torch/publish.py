@@ -8,14 +8,16 @@ from pathlib import Path
 from safetensors.torch import save
 from torch import Tensor
 
+from keyfpn.protocol.detections import LabelMap
 from keyfpn.protocol.files import whole_file
 
-from .classes import Classes
-from .config import portable_config
-from .model import CONFIG_FILE, WEIGHTS_FILE, DetectorModel
+from ..labels import write_labels
+from ..model import CONFIG_FILE, WEIGHTS_FILE, Model
+from .config import portable_config, read_config
+from .network import build_network
 
 
-def publish_detector(model: DetectorModel, folder: Path) -> None:
+def publish_detector(model: Model, folder: Path) -> None:
     """Write a detector into a folder; the caller adds what else belongs there, then the manifest.
 
     Args:
@@ -23,21 +25,22 @@ def publish_detector(model: DetectorModel, folder: Path) -> None:
         folder: made where it does not exist; the model's own folder is left as it is.
     """
     if model.folder is None or folder.resolve() != model.folder.resolve():
-        write_detector(folder, portable_config(model.cfg), model.build().state_dict(), model.classes)
+        state = build_network(model).state_dict()
+        write_detector(folder, portable_config(read_config(model.config)), state, model.labels)
 
 
-def write_detector(folder: Path, config: str, state: Mapping[str, Tensor], classes: Classes) -> None:
+def write_detector(folder: Path, config: str, state: Mapping[str, Tensor], labels: LabelMap) -> None:
     """Write config, weights and classes, each whole or not at all.
 
     Args:
         folder: made where it does not exist.
-        config: from :func:`~keyfpn.detector.config.portable_config`.
+        config: from :func:`~keyfpn.detector.torch.config.portable_config`.
         state: the network's state dict, in the precision to be kept.
-        classes: of the network's outputs.
+        labels: of the network's outputs.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with whole_file(folder / CONFIG_FILE) as file:
         file.write_text(config)
     with whole_file(folder / WEIGHTS_FILE) as file:
         file.write_bytes(save({name: tensor.contiguous() for name, tensor in state.items()}))
-    classes.write(folder)
+    write_labels(labels, folder)

@@ -1,19 +1,18 @@
-"""Codec `raw`: the key levels as they are, nothing rebuilt."""
+"""The codec `raw`."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+from keyfpn.protocol.packet import CODEC_IDS
 
-from keyfpn.protocol.geometry import Geometry
+from ..key_levels.codec import LevelCodec
 
-from .codec import register
-from .levels import LevelCodec
+if TYPE_CHECKING:
+    from .rebuilder import ZeroFiller
 
 
-@register
 class RawCodec(LevelCodec):
     """Sends any subset of the levels and invents nothing.
 
@@ -24,10 +23,13 @@ class RawCodec(LevelCodec):
     """
 
     name = "raw"
+    wire_id = CODEC_IDS["raw"]
     default_levels = "p2+p3+p4+p5"
 
-    def rebuild(self, missing: Sequence[str], sent: Mapping[str, Tensor], geometry: Geometry) -> dict[str, Tensor]:
-        return {level: torch.zeros(1, *geometry.level_shape(level)) for level in missing}
+    def rebuilder(self, device: str = "cpu") -> ZeroFiller:
+        from .rebuilder import ZeroFiller
 
-    def rule(self, level: str) -> str:
+        return ZeroFiller(self.model.pyramid, device)
+
+    def rule(self, level: str, sent: Sequence[str]) -> str:
         return "not sent: zeros"

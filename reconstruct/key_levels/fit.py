@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from keyfpn.detector.pyramid import Pyramid
+from keyfpn.detector.torch.derive import with_derived
 from keyfpn.protocol.quantization import MAX_BITS, MIN_BITS, fit_ranges
 
-from .codec import LEVELS
-from .interpolate import scale
-from .levels import last_level_max_pool
+from ..interpolate.rebuilder import scale
 from .parameters import Mix, Parameters
 
 POSITIONS_PER_PICTURE = 256
@@ -28,24 +28,26 @@ class ParameterFitter:
     every level between two equally near ones.
     """
 
-    def __init__(self, seed: int = 0) -> None:
+    def __init__(self, pyramid: Pyramid, seed: int = 0) -> None:
         """Start with nothing.
 
         Args:
+            pyramid: of the detector.
             seed: of the draw of positions.
         """
+        self._pyramid = pyramid
         self._random = np.random.default_rng(seed)
         self._samples: dict[str, list[np.ndarray]] = defaultdict(list)
         self._equations: dict[tuple[str, str, str], np.ndarray] = defaultdict(lambda: np.zeros((2, 3)))
 
     def add(self, features: Mapping[str, Tensor]) -> None:
-        """Take one picture's true ``p2 … p5``, each (1, C, h, w) float32; p6 follows from p5."""
-        pyramid = {**features, "p6": last_level_max_pool(features["p5"])}
-        for level in LEVELS:
+        """Take one picture's true independent levels, each (1, C, h, w) float32; the others follow from them."""
+        pyramid = with_derived(features, self._pyramid)
+        for level in self._pyramid.levels:
             flat = pyramid[level][0].flatten(1).numpy()
             count = min(POSITIONS_PER_PICTURE, flat.shape[1])
             self._samples[level].append(flat[:, self._random.choice(flat.shape[1], count, replace=False)])
-        for level, finer, coarser in _mixed_levels():
+        for level, finer, coarser in _mixed_levels(self._pyramid.levels):
             self._equations[level, finer, coarser] += mix_equations(pyramid[level], pyramid[finer], pyramid[coarser])
 
     def fit(self) -> Parameters:
@@ -93,8 +95,8 @@ def rounded_mix(a: float, b: float) -> Mix:
     return round(float(a), 4) + 0.0, round(float(b), 4) + 0.0
 
 
-def _mixed_levels() -> list[tuple[str, str, str]]:
-    """(level, finer, coarser) wherever a level lies midway between two others; p6 always follows from p5."""
-    inner = range(1, len(LEVELS) - 1)
-    spans = [(i, d) for i in inner for d in range(1, len(LEVELS)) if i - d >= 0 and i + d < len(LEVELS)]
-    return [(LEVELS[i], LEVELS[i - d], LEVELS[i + d]) for i, d in spans]
+def _mixed_levels(levels: Sequence[str]) -> list[tuple[str, str, str]]:
+    """(level, finer, coarser) wherever a level lies midway between two others."""
+    inner = range(1, len(levels) - 1)
+    spans = [(i, d) for i in inner for d in range(1, len(levels)) if i - d >= 0 and i + d < len(levels)]
+    return [(levels[i], levels[i - d], levels[i + d]) for i, d in spans]

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from .errors import WeightsError
+from ..errors import WeightsError
 
 SUFFIXES = (".safetensors", ".pth", ".pkl")
 
@@ -39,7 +39,7 @@ def load_weights(model: nn.Module, path: Path) -> None:
     for what, keys in (("arrays of another shape", shapes), ("missing arrays", incompatible.missing_keys)):
         if keys:
             more = f" and {len(keys) - 5} more" if len(keys) > 5 else ""
-            raise WeightsError(f"{path}: the weights do not fit the config: {what}: {'; '.join(keys[:5])}{more}")
+            raise WeightsError(str(path), "weights that fit the config", f"{what}: {'; '.join(keys[:5])}{more}")
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -55,9 +55,9 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         WeightsError: as in :func:`load_weights`, the fit apart.
     """
     if path.suffix not in SUFFIXES:
-        raise WeightsError(f"{path}: expected a weights file ending in {', '.join(SUFFIXES)}, found {path.suffix!r}")
+        raise WeightsError(str(path), f"a weights file ending in {', '.join(SUFFIXES)}", repr(path.suffix))
     if not path.is_file():
-        raise WeightsError(f"{path}: no such weights file")
+        raise WeightsError(str(path), "a weights file", "none of that name")
     try:
         if path.suffix == ".safetensors":
             return {"model": load_file(path)}
@@ -67,20 +67,20 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
             checkpoint = _ArrayUnpickler(path.read_bytes()).load()
     except Exception as error:  # a corrupt pickle can make the unpickler trip over its own stack in any way
         reason = error if isinstance(error, (SafetensorError, pickle.UnpicklingError, OSError)) else repr(error)
-        raise WeightsError(f"{path}: not a readable {path.suffix} weights file: {reason}") from error
+        raise WeightsError(str(path), f"a readable {path.suffix} weights file", reason) from error
     return _as_checkpoint(checkpoint, path)
 
 
 def _as_checkpoint(loaded: object, path: Path) -> dict[str, Any]:
     if not isinstance(loaded, dict):
-        raise WeightsError(f"{path}: expected a dictionary of arrays, found {type(loaded).__name__}")
+        raise WeightsError(str(path), "a dictionary of arrays", type(loaded).__name__)
     state = loaded.get("model", loaded.get("blobs", loaded))
     if not isinstance(state, dict):
-        raise WeightsError(f"{path}: expected a dictionary of arrays under 'model', found {type(state).__name__}")
+        raise WeightsError(str(path), "a dictionary of arrays under 'model'", type(state).__name__)
     for name, value in state.items():
         numeric = isinstance(value, torch.Tensor) or (isinstance(value, np.ndarray) and value.dtype.kind in "biuf")
         if not isinstance(name, str) or not numeric:
-            raise WeightsError(f"{path}: expected a numeric array for {name!r}, found {type(value).__name__}")
+            raise WeightsError(str(path), f"a numeric array for {name!r}", type(value).__name__)
     if path.suffix == ".pkl" and "__author__" not in loaded:
         # detectron2 takes a .pkl without an author for a Caffe2 one, and so renames its arrays.
         state = {name: value for name, value in state.items() if not name.endswith("_momentum")}

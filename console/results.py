@@ -1,0 +1,117 @@
+"""The files that commands write: one per frame, or all frames in one; each whole or not at all."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO
+
+from typing_extensions import Self
+
+from keyfpn.protocol.detections import Detections
+from keyfpn.protocol.errors import Error
+from keyfpn.protocol.files import whole_file
+
+
+class ResultError(Error):
+    """A result that cannot be kept beside the others of its run: it has the name or the id of another."""
+
+
+class OutputFolder:
+    """A folder with one file per frame, named after the frame."""
+
+    def __init__(self, folder: Path, suffix: str) -> None:
+        """Make the folder.
+
+        Raises:
+            OSError: it cannot be made.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._suffix = folder, suffix
+        self._names: set[str] = set()
+
+    def write(self, name: str, data: bytes) -> Path:
+        """Write a frame's file.
+
+        Raises:
+            ResultError: another frame of this run had the same name.
+            OSError: no space, for instance.
+        """
+        path = self._folder / f"{name}{self._suffix}"
+        if name in self._names:
+            hint = "Give each input its own run and folder."
+            raise ResultError(str(path), "a name for each frame of the run", "one that another input has too", hint)
+        self._names.add(name)
+        with whole_file(path) as file:
+            file.write_bytes(data)
+        return path
+
+
+class WholeFile:
+    """A file that is written bit by bit, and appears whole when the block ends, however the block ends.
+
+    It is opened first, so that a path that cannot be written is found before there is any work.
+    """
+
+    def __init__(self, path: Path) -> None:
+        """Name the file; nothing is opened yet."""
+        self._whole = whole_file(path)
+        self._file: BinaryIO
+
+    def __enter__(self) -> Self:
+        """Raises OSError where the file cannot be written."""
+        temporary = self._whole.__enter__()
+        try:
+            self._file = temporary.open("wb")
+        except BaseException as error:
+            self._whole.__exit__(type(error), error, error.__traceback__)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self.finish()
+        finally:
+            self._file.close()
+            self._whole.__exit__(None, None, None)  # what was answered before an error is kept
+
+    def finish(self) -> None:
+        """Write what is still missing."""
+
+    def write(self, text: str) -> None:
+        """Append text, at once on the disk."""
+        self._file.write(text.encode())
+        self._file.flush()
+
+
+class CocoResults(WholeFile):
+    """COCO's results format, for pycocotools' ``loadRes``; ``image_id`` is the frame id."""
+
+    def __init__(self, path: Path) -> None:
+        """Name the file."""
+        super().__init__(path)
+        self._path = path
+        self._results: list[dict[str, Any]] = []
+        self._sources: dict[int, str] = {}
+
+    def add(self, found: Detections, frame_id: int, source: str) -> None:
+        """Add a frame's objects.
+
+        Args:
+            found: with a label map.
+            frame_id: of the frame.
+            source: where the frame is from, in words.
+
+        Raises:
+            ResultError: another frame had the same id, so that the file would mix up their boxes.
+        """
+        first = self._sources.setdefault(frame_id, source)
+        if first != source:
+            raise ResultError(f"{self._path}, frame id", "one frame of each id", f"{frame_id} of {first} and {source}")
+        self._results += found.to_coco(frame_id)
+
+    def finish(self) -> None:
+        self.write(json.dumps(self._results))

@@ -1,0 +1,1 @@
+"""What computes the arrays that an encoder codes: torch today, other runtimes beside it."""

@@ -1,0 +1,1 @@
+"""The codec `interpolate`: missing levels by bilinear scaling, the rule of the study."""

@@ -1,0 +1,1 @@
+"""Key levels one by one, as floats or integers: what `raw`, `interpolate` and `network` share."""

@@ -1,0 +1,74 @@
+"""The learned codec's networks at work: the analysis on the edge, the synthesis on the server."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from keyfpn.detector.model import Model
+from keyfpn.detector.torch.derive import with_derived
+
+from ..codec import EdgeAnalysis, Rebuilder, Unpacked
+from .files import ANALYSIS_FILE, SYNTHESIS_FILE
+from .gains import Gains
+from .shape import KEY_LEVELS, LATENTS, Shape
+from .transforms import Analysis, Synthesis
+from .weights import read_weights
+
+Part = TypeVar("Part", bound=nn.Module)
+
+
+class LatentAnalysis(EdgeAnalysis):
+    """Feature maps below the pyramid to y0, y1 and y2, before gain and rounding."""
+
+    reads = KEY_LEVELS
+
+    def __init__(self, model: Model, shape: Shape, device: str) -> None:
+        """Read the network.
+
+        Raises:
+            ModelError: its file is missing or malformed.
+        """
+        analysis = Analysis(shape.key_channels, shape.analysis, shape.latents)
+        gains = Gains(shape.latents, shape.qualities)
+        read_weights(model, ANALYSIS_FILE, {"analysis": analysis, "gain": gains.log_gain})
+        analysis.fold()
+        self._analysis = _ready(analysis, device)
+
+    def analyze(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        with torch.inference_mode():
+            latents = self._analysis(features)
+            return {name: latent.float() for name, latent in zip(LATENTS, latents, strict=True)}
+
+
+class LatentRebuilder(Rebuilder):
+    """Integer latents to the pyramid."""
+
+    def __init__(self, model: Model, shape: Shape, device: str) -> None:
+        """Read the network.
+
+        Raises:
+            ModelError: its file is missing or malformed.
+        """
+        synthesis = Synthesis(shape.key_channels, shape.synthesis, shape.latents)
+        gains = Gains(shape.latents, shape.qualities)
+        read_weights(model, SYNTHESIS_FILE, {"synthesis": synthesis, "inverse": gains.log_inverse})
+        self._synthesis, self._gains = _ready(synthesis, device), _ready(gains, device)
+        self._pyramid, self._device = model.pyramid, device
+
+    def rebuild(self, batch: Sequence[Unpacked]) -> dict[str, Tensor]:
+        symbols = [
+            torch.stack([torch.from_numpy(unpacked.arrays[name]) for unpacked in batch]).to(self._device).float()
+            for name in LATENTS
+        ]
+        quality = torch.tensor([unpacked.quality - 1 for unpacked in batch], device=self._device)
+        with torch.inference_mode():
+            whole = with_derived(self._synthesis(self._gains.unscale(symbols, quality)), self._pyramid)
+        return {level: whole[level] for level in self._pyramid.levels}
+
+
+def _ready(network: Part, device: str) -> Part:
+    return network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)

@@ -1,0 +1,1 @@
+"""The codec `raw`: the key levels as they are, nothing rebuilt."""

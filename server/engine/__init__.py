@@ -1,0 +1,1 @@
+"""What computes: an engine takes unpacked frames and gives detections, on whatever threads and devices it has."""

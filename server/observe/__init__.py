@@ -1,0 +1,1 @@
+"""What happens on a server, told to whoever wants to know: lines for people and machines today."""
