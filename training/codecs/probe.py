@@ -56,9 +56,7 @@ Way = Callable[[Mapping[str, Tensor]], Trial]
 class Probe:
     """The unsplit detector's boxes of pictures, and those of rebuilt pyramids against them."""
 
-    def __init__(
-        self, model: Model, detector: GeneralizedRCNN, pictures: Sequence[Path], precision: Precision
-    ) -> None:
+    def __init__(self, model: Model, detector: GeneralizedRCNN, pictures: Sequence[Path], precision: Precision) -> None:
         """Take the pictures; nothing is computed before the first measurement."""
         self._pictures, self._precision = pictures, precision
         self._preprocessor, self._classes = model.preprocessor, range(len(model.labels.names))
