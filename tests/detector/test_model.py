@@ -141,7 +141,9 @@ def test_a_bare_config_with_weights_has_a_fingerprint_of_both(tmp_path: Path, de
 def test_unknown_models_say_what_there_is() -> None:
     with pytest.raises(ModelError, match=f"model 'no-such-model': expected .*a bundled model .*{BUNDLED}"):
         open_model("no-such-model")
-    message = "config 'COCO-Detection/no_such': expected a YAML file, or a name in detectron2's model zoo, found neither"
+    message = (
+        "config 'COCO-Detection/no_such': expected a YAML file, or a name in detectron2's model zoo, found neither"
+    )
     with pytest.raises(ModelError, match=message):
         open_model("COCO-Detection/no_such", WEIGHTS)
     with pytest.raises(ModelError, match=r"none\.pth: expected a weights file, found none of that name"):

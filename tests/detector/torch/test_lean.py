@@ -3,7 +3,7 @@ import sys
 
 _PROGRAM = """
 import sys
-import keyfpn.detector.split, detector.model
+import keyfpn.detector.torch.server_half, keyfpn.detector.torch.network
 assert "torchvision.ops.roi_align" in sys.modules
 {before}
 from torchvision.ops.roi_align import is_compile_supported
