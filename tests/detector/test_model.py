@@ -162,7 +162,7 @@ def test_zoo_configs_are_found(zoo_name: str) -> None:
 
 
 def test_a_detector_without_an_fpn_is_refused() -> None:
-    with pytest.raises(ModelError, match="detector: expected one with an FPN, found a config whose MODEL.FPN.IN_FEATU"):
+    with pytest.raises(ModelError, match=r"detector: expected one with an FPN, found a config whose MODEL\.FPN\.IN_F"):
         open_model("COCO-Detection/faster_rcnn_R_50_C4_1x", WEIGHTS)
 
 

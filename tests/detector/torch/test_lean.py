@@ -1,5 +1,8 @@
 import subprocess
 import sys
+from collections.abc import Iterator
+
+import pytest
 
 _PROGRAM = """
 import sys
@@ -11,17 +14,30 @@ assert is_compile_supported("cpu") in (True, False)
 import torch
 assert torch.compile(lambda x: x + 1, backend="eager")(torch.ones(1)).item() == 2
 """
+_PROGRAMS = {
+    "the compiler is not there": _PROGRAM.format(
+        before="assert not [name for name in sys.modules if name.startswith('torch._dynamo')]"
+    ),
+    "the compiler is there": "import torch._dynamo.utils" + _PROGRAM.format(before=""),
+}
 
 
-def run(program: str) -> None:
-    outcome = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=200)
-    assert outcome.returncode == 0, outcome.stderr
+@pytest.fixture(scope="module")
+def processes() -> Iterator[dict[str, subprocess.Popen[str]]]:
+    """All programs at once: most of their time goes into the import of torch's compiler."""
+    started = {
+        name: subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.PIPE, text=True)
+        for name, program in _PROGRAMS.items()
+    }
+    yield started
+    for process in started.values():
+        process.kill()
+        process.wait()
 
 
-def test_the_detector_does_not_import_the_compiler_and_who_needs_it_still_has_it() -> None:
-    before = "assert not [name for name in sys.modules if name.startswith('torch._dynamo')]"
-    run(_PROGRAM.format(before=before))
-
-
-def test_a_compiler_that_is_there_already_is_used() -> None:
-    run("import torch._dynamo.utils" + _PROGRAM.format(before=""))
+@pytest.mark.parametrize("name", _PROGRAMS)
+def test_the_detector_does_not_import_the_compiler_and_who_needs_it_still_has_it(
+    processes: dict[str, subprocess.Popen[str]], name: str
+) -> None:
+    _, errors = processes[name].communicate(timeout=200)
+    assert processes[name].returncode == 0, errors
