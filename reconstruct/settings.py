@@ -58,4 +58,5 @@ class CodecSettings:
         """
         unknown = [key for key, _ in self.options if key not in keys]
         if unknown:
-            raise ConfigurationError(f"codec {self.name}, options", f"some of {', '.join(keys)}", ", ".join(unknown))
+            expected = f"some of {', '.join(keys)}" if keys else "none"
+            raise ConfigurationError(f"codec {self.name}, options", expected, ", ".join(unknown))

@@ -11,7 +11,7 @@ from keyfpn.detector.model import Model
 from keyfpn.detector.torch.derive import with_derived
 from keyfpn.detector.torch.inference import for_inference
 
-from ..codec import EdgeAnalysis, Rebuilder, Unpacked
+from ..codec import EdgeAnalysis, Rebuilder, Unpacked, check_batch
 from .files import ANALYSIS_FILE, SYNTHESIS_FILE
 from .gains import Gains
 from .shape import KEY_LEVELS, LATENTS, Shape
@@ -58,6 +58,7 @@ class LatentRebuilder(Rebuilder):
         self._pyramid, self._device = model.pyramid, device
 
     def rebuild(self, batch: Sequence[Unpacked]) -> dict[str, Tensor]:
+        check_batch(batch)
         symbols = [
             torch.stack([torch.from_numpy(unpacked.arrays[name]) for unpacked in batch]).to(self._device).float()
             for name in LATENTS
