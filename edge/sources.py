@@ -99,6 +99,11 @@ def read_video(location: str, form: str | None = None) -> Iterator[tuple[Picture
 
     expected = f"a readable {'camera' if form else 'video'}"
     try:
+        if form:
+            av.ContainerFormat(form, "r")
+    except ValueError as error:
+        raise PictureError(location, expected, f"an input format that FFmpeg does not know, {form!r}") from error
+    try:
         with av.open(location, format=form) as container:
             stream = next(iter(container.streams.video), None)
             if stream is None or stream.codec_context is None:  # PyAV crashes on decoding where it has no codec
