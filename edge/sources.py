@@ -104,7 +104,7 @@ def read_video(location: str, form: str | None = None) -> Iterator[tuple[Picture
     except ValueError as error:
         raise PictureError(location, expected, f"an input format that FFmpeg does not know, {form!r}") from error
     try:
-        with av.open(location, format=form) as container:
+        with av.open(location, format=form, metadata_errors="replace") as container:  # titles are not always UTF-8
             stream = next(iter(container.streams.video), None)
             if stream is None or stream.codec_context is None:  # PyAV crashes on decoding where it has no codec
                 raise PictureError(location, expected, "no video stream of a known codec")
