@@ -27,7 +27,7 @@ class Preprocessor:
     A picture is always RGB here; :meth:`to_input` orders the channels as the detector wants them.
 
     Attributes:
-        short_side: of the network's input, in pixels.
+        short_side: of the network's input, in pixels; 0 leaves pictures as they are, as in detectron2's configs.
         long_side_max: where the longer side would be above this, it decides instead.
         channel_order: ``RGB`` or ``BGR``.
     """
@@ -50,6 +50,8 @@ class Preprocessor:
         Raises:
             PictureError: a picture so thin that a side would be 0.
         """
+        if not self.short_side:
+            return image_size
         factor, (height, width) = self.short_side / min(image_size), map(float, image_size)
         if height < width:
             height, width = float(self.short_side), factor * width

@@ -110,7 +110,8 @@ class Client:
             for result in call:
                 yield waiting.answer(result)
         except InvalidField as error:
-            raise self._error(f"{error.subject}: {error.expected}", error.found, _SAME_RELEASE) from error
+            subject = f"server {self.address}, {error.subject}"
+            raise ServerError(subject, error.expected, error.found, _SAME_RELEASE) from error
         except grpc.RpcError as error:
             lost = _reason(error)
         finally:

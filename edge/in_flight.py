@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from keyfpn.protocol import keyfpn_pb2 as wire
 from keyfpn.protocol.detections import Detections, LabelMap
@@ -18,6 +19,8 @@ from .pipeline import EncodedFrame
 
 Sent = EncodedFrame | Packet
 """What a client sends: a packet, alone or with the frame that it was made of."""
+_UNREADABLE = (0, 0)
+"""The ids of an answer to a packet whose ids the server could not read; it answers in order."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,12 @@ class Answer:
     refusal: Refusal | None
     round_trip_ms: float
     server_ms: float
+
+
+class _Unanswered(NamedTuple):
+    ids: tuple[int, int]
+    sent: Sent
+    time: float
 
 
 class InFlight:
@@ -60,7 +69,7 @@ class InFlight:
         self._labels, self._limits = labels, limits
         self._room = threading.Semaphore(limit)
         self._pulling, self._changing = threading.Lock(), threading.Lock()
-        self._sent: dict[tuple[int, int], tuple[Sent, float]] = {}
+        self._sent: list[_Unanswered] = []  # few: a packet that is sent twice stands here twice
         self._stopped = self._exhausted = False
 
     @property
@@ -82,7 +91,7 @@ class InFlight:
                 return
             packet = frame if isinstance(frame, Packet) else frame.packet
             with self._changing:
-                self._sent[packet.stream_id, packet.frame_id] = frame, time.perf_counter()
+                self._sent.append(_Unanswered((packet.stream_id, packet.frame_id), frame, time.perf_counter()))
             yield wire.Frame(packet=data)
 
     def _pull(self) -> tuple[Sent, bytes] | None:
@@ -105,22 +114,23 @@ class InFlight:
             InvalidField: it is no answer to a frame in flight, or its numbers are no detections.
         """
         now = time.perf_counter()
-        ids = (result.stream_id, result.frame_id)
-        with self._changing:
-            if ids == (0, 0) and self._sent:  # the server could not read even the ids; it answers in order
-                ids = next(iter(self._sent))
-            if ids not in self._sent:
-                raise InvalidField("answer", "one to a frame in flight", f"frame {ids[1]} of stream {ids[0]}")
-            frame, sent_at = self._sent.pop(ids)
+        frame = self._take((result.stream_id, result.frame_id))
         self._room.release()
         detected = result.WhichOneof("outcome") == "detections"
         return Answer(
-            sent=frame,
+            sent=frame.sent,
             detections=read_detections(result.detections, self._labels) if detected else None,
             refusal=None if detected else read_refusal(result.error),
-            round_trip_ms=1e3 * (now - sent_at),
+            round_trip_ms=1e3 * (now - frame.time),
             server_ms=result.server_ms,
         )
+
+    def _take(self, ids: tuple[int, int]) -> _Unanswered:
+        with self._changing:
+            for place, frame in enumerate(self._sent):
+                if ids in (frame.ids, _UNREADABLE):
+                    return self._sent.pop(place)
+        raise InvalidField("answer", "one to a frame in flight", f"frame {ids[1]} of stream {ids[0]}")
 
     def stop(self) -> None:
         """Send nothing more, and wait for the frame that is being encoded, so that no thread is left at work."""

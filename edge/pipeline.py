@@ -146,7 +146,7 @@ class Edge:
         """
         path = None if isinstance(picture, np.ndarray) else Path(picture)
         pixels = picture if isinstance(picture, np.ndarray) else read_picture(Path(picture))
-        if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
+        if pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size or pixels.dtype != np.uint8:
             raise PictureError("picture", "(H, W, 3) uint8, RGB", f"{pixels.dtype} of shape {pixels.shape}")
         frame_id = next(self._running)
         name = path.stem if path else f"frame-{frame_id:06d}"

@@ -99,7 +99,12 @@ def read_video(location: str, form: str | None = None) -> Iterator[tuple[Picture
 
     expected = f"a readable {'camera' if form else 'video'}"
     try:
-        with av.open(location, format=form) as container:
+        if form:
+            av.ContainerFormat(form, "r")
+    except ValueError as error:
+        raise PictureError(location, expected, f"an input format that FFmpeg does not know, {form!r}") from error
+    try:
+        with av.open(location, format=form, metadata_errors="replace") as container:  # titles are not always UTF-8
             stream = next(iter(container.streams.video), None)
             if stream is None or stream.codec_context is None:  # PyAV crashes on decoding where it has no codec
                 raise PictureError(location, expected, "no video stream of a known codec")

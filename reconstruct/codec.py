@@ -82,6 +82,13 @@ class Unpacked:
         return (self.geometry.padded_size, *self.arrays)
 
 
+def check_batch(batch: Sequence[Unpacked]) -> None:
+    """For rebuilders: raises ValueError unless the frames, one at least, all have the same key."""
+    keys = {unpacked.batch_key for unpacked in batch}
+    if len(keys) != 1:
+        raise ValueError(f"expected frames of one padded size with the same arrays in a batch, found {sorted(keys)}")
+
+
 class Decoder(ABC):
     """Unpacks the packets of one stream, in order; may remember the frame before."""
 
@@ -107,6 +114,9 @@ class Rebuilder(ABC):
 
         Returns:
             Every level of the pyramid, fine to coarse, (N, C, h, w) float32, on the rebuilder's device.
+
+        Raises:
+            ValueError: frames with several keys, or none at all.
         """
 
 

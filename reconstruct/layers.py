@@ -25,11 +25,15 @@ class ResidualBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C, h, w) to the same."""
-        return x + self.second(F.relu(self.first(x)))
+        refined: Tensor = self.second(F.relu(self.first(x)))
+        return x + refined
 
 
 class Standardize(nn.Module):
     """(x - mean) / std per channel, with numbers measured on train features."""
+
+    mean: Tensor
+    std: Tensor
 
     def __init__(self, channels: int) -> None:
         """Start as the identity."""
@@ -96,13 +100,15 @@ class TopDown(nn.Module):
             p2 … p5, (N, channels, h, w).
         """
         pyramid: dict[str, Tensor] = {}
-        hidden, inner = entries[0], None
+        hidden: Tensor | None = None
+        inner: Tensor | None = None
         for place, level in enumerate(reversed(REBUILT)):
-            if place:
-                hidden = self.up[place - 1](hidden)
-                if entries[place] is not None:
-                    hidden = hidden + entries[place]
-            hidden = self.blocks[place](F.relu(hidden))
+            entry = entries[place]
+            if hidden is not None:
+                above = self.up[place - 1](hidden)
+                entry = above if entry is None else above + entry
+            assert entry is not None  # something enters at stride 32
+            hidden = self.blocks[place](F.relu(entry))
             lateral = self.to_lateral[place](hidden) * self.lateral_scale[place]
             if laterals[place] is not None:
                 lateral = lateral + laterals[place]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from collections.abc import Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 
@@ -98,11 +99,19 @@ def codec_of(packet: Packet, model: Model) -> Codec:
         InvalidField: a codec that does not exist here, or that the model has no files for.
     """
     packet.require_fingerprint(model.fingerprint)
-    found = decodable_codecs(model)
-    codec = next((codec for codec in found if codec.wire_name == packet.codec), None)
+    return choose_codec(packet, decodable_codecs(model))
+
+
+def choose_codec(packet: Packet, codecs: Sequence[Codec]) -> Codec:
+    """The codec of a packet among those of its model.
+
+    Raises:
+        InvalidField: it is not among them.
+    """
+    codec = next((codec for codec in codecs if codec.wire_name == packet.codec), None)
     if codec is None:
-        expected = f"one that {model.name} has the files of ({', '.join(codec.name for codec in found)})"
-        raise InvalidField("codec", expected, packet.codec)
+        names = ", ".join(codec.name for codec in codecs)
+        raise InvalidField("codec", f"one that the model has the files of ({names})", packet.codec)
     return codec
 
 

@@ -28,12 +28,12 @@ class CodecSettings:
         """
         name, _, rest = text.partition(":")
         matches = [_OPTION.fullmatch(option) for option in rest.split(",")] if rest else []
-        options = [match.groups() for match in matches if match]
+        options = [(match[1], match[2]) for match in matches if match]
         if not _NAME.fullmatch(name) or len(options) != len(matches) or len(dict(options)) != len(options):
             expected = "NAME or NAME:KEY=VALUE,KEY=VALUE with each key once"
             hint = "An example: interpolate:levels=p3+p5,precision=int4,coder=ans"
             raise ConfigurationError("codec settings", expected, repr(text), hint)
-        return cls(name, tuple((key, value) for key, value in options))
+        return cls(name, tuple(options))
 
     def __str__(self) -> str:
         options = ",".join(f"{key}={value}" for key, value in self.options)
@@ -58,4 +58,5 @@ class CodecSettings:
         """
         unknown = [key for key, _ in self.options if key not in keys]
         if unknown:
-            raise ConfigurationError(f"codec {self.name}, options", f"some of {', '.join(keys)}", ", ".join(unknown))
+            expected = f"some of {', '.join(keys)}" if keys else "none"
+            raise ConfigurationError(f"codec {self.name}, options", expected, ", ".join(unknown))

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from keyfpn.detector.model import Model
-from keyfpn.protocol.errors import FingerprintMismatch, InvalidField, LimitExceeded
+from keyfpn.protocol.errors import FingerprintMismatch, LimitExceeded
 from keyfpn.protocol.geometry import Geometry
 from keyfpn.protocol.limits import Limits
 from keyfpn.protocol.packet import Packet
 from keyfpn.reconstruct.codec import Codec, Decoder, Unpacked
-from keyfpn.reconstruct.registry import decodable_codecs
+from keyfpn.reconstruct.registry import choose_codec, decodable_codecs
 
 # Headers, extensions and ranges of a packet.
 _OVERHEAD_BYTES = 256 << 10
@@ -79,12 +79,7 @@ class HeldModels:
             FingerprintMismatch: its model is not held.
             InvalidField: the model does not have the codec.
         """
-        model = self.model_of(packet)
-        codec = next((codec for codec in self.codecs(model) if codec.wire_name == packet.codec), None)
-        if codec is None:
-            names = ", ".join(codec.name for codec in self.codecs(model))
-            raise InvalidField("codec", f"one that {model.name} has the files of ({names})", packet.codec)
-        return codec
+        return choose_codec(packet, self.codecs(self.model_of(packet)))
 
     def read(self, data: bytes) -> Packet:
         """Parse a packet.

@@ -18,7 +18,7 @@ _STAGES = (
 )
 
 
-class MobileNetV2(Backbone):
+class MobileNetV2(Backbone):  # type: ignore[misc]  # detectron2 has no types
     """MobileNetV2 (arXiv 1801.04381) as four stages, BatchNorm frozen.
 
     Outputs ``res2 … res5``: 24, 32, 96 and 1280 channels at strides 4, 8, 16 and 32.
@@ -55,7 +55,7 @@ class MobileNetV2(Backbone):
         return outputs
 
 
-@BACKBONE_REGISTRY.register()
+@BACKBONE_REGISTRY.register()  # type: ignore[untyped-decorator]
 def build_mobilenetv2_fpn_backbone(cfg: CfgNode, input_shape: ShapeSpec) -> FPN:
     """detectron2 entry point, named by ``MODEL.BACKBONE.NAME``."""
     return FPN(

@@ -31,6 +31,9 @@ class EdgeHalf(nn.Module):
     ``res2 … res5``.
     """
 
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
     def __init__(self, model: GeneralizedRCNN, key_levels: Sequence[str], *, precision: Precision = "fp32") -> None:
         """Take the edge's part of a detector, its modules shared, not copied.
 

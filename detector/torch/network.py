@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from detectron2.config import CfgNode
 from detectron2.modeling import GeneralizedRCNN, build_model
 from detectron2.modeling.backbone.fpn import LastLevelMaxPool
@@ -11,6 +10,7 @@ from ..errors import ModelError
 from ..model import Model
 from . import backbone  # noqa: F401  (registers the bundled backbone with detectron2)
 from .config import read_config
+from .inference import for_inference
 from .weights import load_weights
 
 
@@ -31,7 +31,7 @@ def build_network(model: Model, device: str = "cpu") -> GeneralizedRCNN:
     """
     network = random_network(read_config(model.config, device))
     load_weights(network, model.weights)
-    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    return for_inference(network, device)
 
 
 def random_network(cfg: CfgNode) -> GeneralizedRCNN:

@@ -64,7 +64,7 @@ class ServerHalf(nn.Module):
             return [found["instances"].to("cpu") for found in self.detector(pictures)]
 
 
-class _StandIn(Backbone):
+class _StandIn(Backbone):  # type: ignore[misc]  # detectron2 has no types
     """Of the kind and with the shapes of a backbone, whose output is what the calling thread has laid there."""
 
     def __init__(self, backbone: Backbone) -> None:

@@ -10,11 +10,12 @@ import io
 import pickle
 from collections import OrderedDict
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from detectron2.checkpoint import DetectionCheckpointer
+from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
@@ -106,24 +107,26 @@ class _Constructor:
 _NDARRAY = object()  # stands for the class numpy.ndarray, so that a pickle cannot call it
 
 
-def _empty_array(kind: object, shape: object, _typecode: object) -> np.ndarray:
+def _empty_array(kind: object, shape: object, _typecode: object) -> NDArray[Any]:
     # Pickled arrays start empty and get shape and bytes together later: anything else could ask for any memory.
     if kind is not _NDARRAY or shape != (0,):
         raise pickle.UnpicklingError(f"expected an empty numpy.ndarray to start from, found shape {shape!r}")
     return np.empty(0, np.uint8)
 
 
-def _array_of_buffer(data: bytes, dtype: np.dtype, shape: tuple[int, ...], order: str) -> np.ndarray:
+def _array_of_buffer(
+    data: bytes, dtype: np.dtype[Any], shape: tuple[int, ...], order: Literal["C", "F"]
+) -> NDArray[Any]:
     return np.frombuffer(data, dtype).reshape(shape, order=order)  # how pickle protocol 5 makes arrays
 
 
-def _dtype(spec: object, *_flags: object) -> np.dtype:
+def _dtype(spec: object, *_flags: object) -> np.dtype[Any]:
     if not isinstance(spec, str) or np.dtype(spec).kind not in "biufSU":
         raise pickle.UnpicklingError(f"expected a numeric dtype, found {spec!r}")
     return np.dtype(spec)
 
 
-def _scalar(dtype: np.dtype, data: bytes | str) -> Any:
+def _scalar(dtype: np.dtype[Any], data: bytes | str) -> Any:
     raw = data.encode("latin1") if isinstance(data, str) else data
     return np.frombuffer(raw, dtype, count=1)[0]
 

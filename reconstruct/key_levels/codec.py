@@ -30,7 +30,7 @@ _SWEPT = (
 class LevelCodec(Codec):
     """Key levels as chunks. Options: those of :class:`~.coding.Coding`."""
 
-    files = (RANGES_FILE, MIXES_FILE)
+    files: ClassVar[tuple[str, ...]] = (RANGES_FILE, MIXES_FILE)
     default_levels: ClassVar[str]
     swept: ClassVar[Sequence[str]] = _SWEPT
 

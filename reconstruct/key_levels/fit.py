@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from keyfpn.detector.pyramid import Pyramid
@@ -37,8 +38,8 @@ class ParameterFitter:
         """
         self._pyramid = pyramid
         self._random = np.random.default_rng(seed)
-        self._samples: dict[str, list[np.ndarray]] = defaultdict(list)
-        self._equations: dict[tuple[str, str, str], np.ndarray] = defaultdict(lambda: np.zeros((2, 3)))
+        self._samples: dict[str, list[NDArray[np.float32]]] = defaultdict(list)
+        self._equations: dict[tuple[str, str, str], NDArray[np.float64]] = defaultdict(lambda: np.zeros((2, 3)))
 
     def add(self, features: Mapping[str, Tensor]) -> None:
         """Take one picture's true independent levels, each (1, C, h, w) float32; the others follow from them."""
@@ -67,7 +68,7 @@ class ParameterFitter:
         return Parameters(ranges, {key: solve_mix(total) for key, total in self._equations.items()})
 
 
-def mix_equations(level: Tensor, finer: Tensor, coarser: Tensor) -> np.ndarray:
+def mix_equations(level: Tensor, finer: Tensor, coarser: Tensor) -> NDArray[np.float64]:
     """The normal equations of a level's mix in one picture; add up those of all pictures, and they weigh alike.
 
     Args:
@@ -84,7 +85,7 @@ def mix_equations(level: Tensor, finer: Tensor, coarser: Tensor) -> np.ndarray:
     return (sources @ torch.cat([sources, level.reshape(1, -1)]).T / level.numel()).double().numpy()
 
 
-def solve_mix(equations: np.ndarray) -> Mix:
+def solve_mix(equations: NDArray[np.float64]) -> Mix:
     """(a, b) of least squared error; ``equations`` are sums of :func:`mix_equations`."""
     a, b = np.linalg.lstsq(equations[:, :2], equations[:, 2], rcond=None)[0]
     return rounded_mix(a, b)

@@ -14,7 +14,7 @@ from keyfpn.detector.pyramid import Pyramid
 from keyfpn.detector.torch.derive import with_derived
 from keyfpn.protocol.geometry import Geometry
 
-from ..codec import EdgeAnalysis, Rebuilder, Unpacked
+from ..codec import EdgeAnalysis, Rebuilder, Unpacked, check_batch
 
 
 class LevelsThemselves(EdgeAnalysis):
@@ -36,8 +36,7 @@ class LevelRebuilder(Rebuilder):
         self._pyramid, self._device = pyramid, device
 
     def rebuild(self, batch: Sequence[Unpacked]) -> dict[str, Tensor]:
-        if len({unpacked.batch_key for unpacked in batch}) != 1:
-            raise ValueError("expected frames of one padded size with the same key levels, found others in a batch")
+        check_batch(batch)
         sent = {level: _stacked([unpacked.arrays[level] for unpacked in batch]) for level in batch[0].arrays}
         sent = {level: values.to(self._device) for level, values in sent.items()}
         missing = [level for level in self._pyramid.independent if level not in sent]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,7 +38,8 @@ def read_shape(model: Model) -> Shape:
     """
     data = model.read(SHAPE_FILE)
     try:
-        return Shape(**{key: _tuples(value) for key, value in json.loads(data).items()})
+        sizes: dict[str, Any] = {key: _tuples(value) for key, value in json.loads(data).items()}
+        return Shape(**sizes)
     except (ValueError, TypeError, AttributeError) as error:
         raise ModelError(f"{model.name}, {SHAPE_FILE}", "the sizes of a learned codec", repr(error)) from error
 
@@ -92,7 +94,7 @@ def read_gains(model: Model, shape: Shape) -> list[NDArray[np.float32]]:
 
 def entropy_arrays(models: Sequence[LatentModel]) -> dict[str, NDArray[np.integer]]:
     """What :func:`read_coder` reads, of each latent's entropy model."""
-    arrays = {}
+    arrays: dict[str, NDArray[np.integer]] = {}
     for place, model in enumerate(models):
         arrays |= {f"y{place}.{name}": getattr(model, name) for name in ("tables", "bias", "prediction")}
         arrays |= {f"y{place}.kernel{group}": kernel for group, kernel in enumerate(model.kernels)}

@@ -120,7 +120,7 @@ class ContextPrior(nn.Module):
                 "prediction": _rounded(self.prediction, PREDICTION_SHIFT),
             }
 
-    def take_integers(self, arrays: Mapping[str, np.ndarray]) -> list[str]:
+    def take_integers(self, arrays: Mapping[str, NDArray[Any]]) -> list[str]:
         """Start from a published context model: what :meth:`integers` gave, ``kernels`` as ``kernel0`` and so on.
 
         Returns:
@@ -191,4 +191,5 @@ class _Bound(torch.autograd.Function):
 
 
 def _within(x: Tensor, low: float, high: float) -> Tensor:
-    return _Bound.apply(x, low, high)
+    bounded: Tensor = _Bound.apply(x, low, high)  # type: ignore[no-untyped-call]
+    return bounded

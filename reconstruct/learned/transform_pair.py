@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from keyfpn.detector.model import Model
 from keyfpn.detector.torch.derive import with_derived
+from keyfpn.detector.torch.inference import for_inference
 
-from ..codec import EdgeAnalysis, Rebuilder, Unpacked
+from ..codec import EdgeAnalysis, Rebuilder, Unpacked, check_batch
 from .files import ANALYSIS_FILE, SYNTHESIS_FILE
 from .gains import Gains
 from .shape import KEY_LEVELS, LATENTS, Shape
 from .transforms import Analysis, Synthesis
 from .weights import read_weights
-
-Part = TypeVar("Part", bound=nn.Module)
 
 
 class LatentAnalysis(EdgeAnalysis):
@@ -36,7 +34,7 @@ class LatentAnalysis(EdgeAnalysis):
         gains = Gains(shape.latents, shape.qualities)
         read_weights(model, ANALYSIS_FILE, {"analysis": analysis, "gain": gains.log_gain})
         analysis.fold()
-        self._analysis = _ready(analysis, device)
+        self._analysis = for_inference(analysis, device)
 
     def analyze(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         with torch.inference_mode():
@@ -56,10 +54,11 @@ class LatentRebuilder(Rebuilder):
         synthesis = Synthesis(shape.key_channels, shape.synthesis, shape.latents)
         gains = Gains(shape.latents, shape.qualities)
         read_weights(model, SYNTHESIS_FILE, {"synthesis": synthesis, "inverse": gains.log_inverse})
-        self._synthesis, self._gains = _ready(synthesis, device), _ready(gains, device)
+        self._synthesis, self._gains = for_inference(synthesis, device), for_inference(gains, device)
         self._pyramid, self._device = model.pyramid, device
 
     def rebuild(self, batch: Sequence[Unpacked]) -> dict[str, Tensor]:
+        check_batch(batch)
         symbols = [
             torch.stack([torch.from_numpy(unpacked.arrays[name]) for unpacked in batch]).to(self._device).float()
             for name in LATENTS
@@ -68,7 +67,3 @@ class LatentRebuilder(Rebuilder):
         with torch.inference_mode():
             whole = with_derived(self._synthesis(self._gains.unscale(symbols, quality)), self._pyramid)
         return {level: whole[level] for level in self._pyramid.levels}
-
-
-def _ready(network: Part, device: str) -> Part:
-    return network.eval().requires_grad_(False).to(device, memory_format=torch.channels_last)

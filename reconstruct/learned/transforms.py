@@ -68,6 +68,7 @@ class Analysis(nn.Module):
             assert isinstance(layer, Standardize)
             with torch.no_grad():
                 convolution.weight.div_(layer.std)
+                assert convolution.bias is not None
                 convolution.bias.sub_((convolution.weight * layer.mean).sum((1, 2, 3)))
             self.standardize[level] = nn.Identity()
 
@@ -112,4 +113,5 @@ class Synthesis(nn.Module):
         """y0, y1 and y2, (N, C, h, w) each, to p2 … p5."""
         entries = [convolution(y) for convolution, y in zip(self.from_latent, latents, strict=True)]
         laterals = [linear(y) for linear, y in zip(self.linear, latents, strict=True)]
-        return self.top_down([*entries, None], [*laterals, self.linear_res2(latents[2])])
+        rebuilt: dict[str, Tensor] = self.top_down([*entries, None], [*laterals, self.linear_res2(latents[2])])
+        return rebuilt

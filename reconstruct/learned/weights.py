@@ -20,6 +20,7 @@ from keyfpn.protocol.latent import LatentModel
 
 from .files import ANALYSIS_FILE, ENTROPY_FILE, FOLDER, SHAPE_FILE, SYNTHESIS_FILE, entropy_arrays, read_shape
 from .network import CodecNetwork
+from .prior import ContextPrior
 from .widths import take_common
 
 
@@ -77,6 +78,7 @@ def read_network(model: Model, network: CodecNetwork) -> list[str]:
     except SafetensorError as error:
         raise ModelError(f"{model.name}, {ENTROPY_FILE}", "a part of a learned codec", error) from error
     for place, prior in enumerate(network.priors):
+        assert isinstance(prior, ContextPrior)
         kept += [
             f"prior of y{place}: {name}"
             for name in prior.take_integers({key.removeprefix(f"y{place}."): value for key, value in arrays.items()})

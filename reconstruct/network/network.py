@@ -72,7 +72,8 @@ class ReconstructionNetwork(nn.Module):
         h8 = self.block8(F.relu(h8))
         h16 = self.block16(F.relu(self.down16(h8) + flag16 + entered.get("p4", 0)))
         h32 = self.block32(F.relu(self.down32(h16) + flag32 + entered.get("p5", 0)))
-        return self.top_down([h32, h16, h8, None])
+        rebuilt: dict[str, Tensor] = self.top_down([h32, h16, h8, None])
+        return rebuilt
 
 
 def _sides_at_8(sent: Mapping[str, Tensor]) -> tuple[int, int]:

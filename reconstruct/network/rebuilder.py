@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
@@ -15,6 +14,7 @@ from torch import Tensor
 from keyfpn.detector.errors import ModelError
 from keyfpn.detector.model import Model
 from keyfpn.detector.pyramid import Pyramid
+from keyfpn.detector.torch.inference import for_inference
 from keyfpn.protocol.files import whole_file
 from keyfpn.protocol.geometry import Geometry
 
@@ -27,9 +27,9 @@ class NetworkRebuilder(LevelRebuilder):
     """The reconstruction network of a model."""
 
     def __init__(self, pyramid: Pyramid, network: ReconstructionNetwork, device: str = "cpu") -> None:
-        """Take a network in evaluation mode."""
+        """Take a network, which is made ready to compute."""
         super().__init__(pyramid, device)
-        self._network = network.to(device)
+        self._network = for_inference(network, device)
 
     def fill(self, missing: Sequence[str], sent: Mapping[str, Tensor], geometry: Geometry) -> dict[str, Tensor]:
         independent = self._pyramid.independent
@@ -47,7 +47,7 @@ def write_network(folder: Path, network: ReconstructionNetwork) -> None:
 
 
 def read_network(model: Model) -> ReconstructionNetwork:
-    """Read the network of a model, in evaluation mode.
+    """Read the network of a model.
 
     Raises:
         ModelError: there is none, or its files are malformed.
@@ -59,4 +59,4 @@ def read_network(model: Model) -> ReconstructionNetwork:
         network.load_state_dict(load(weights))
     except (SafetensorError, RuntimeError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{model.name}, {SHAPE_FILE}", "a reconstruction network", repr(error)) from error
-    return network.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+    return network

@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 from keyfpn.detector.coco import CocoData, as_ground_truth, match, summarize
-from keyfpn.protocol.detections import Detections
 from keyfpn.detector.errors import PictureError
+from keyfpn.protocol.detections import Detections
 
 BOXES = {1: [[10, 10, 20, 20], [40, 40, 100, 100]], 2: [[5, 5, 50, 60]]}
 
@@ -38,6 +38,15 @@ def perfect_results() -> list[dict[str, Any]]:
         found = Detections(corners, np.full(len(boxes), 0.9, np.float32), np.zeros(len(boxes), np.int64))
         results += found.to_coco(image_id, [3])
     return results
+
+
+def test_results_have_corner_and_size() -> None:
+    boxes = np.array([[10, 20, 40, 60], [5, 5, 30, 30]], np.float32)
+    found = Detections(boxes, np.array([0.9, 0.3], np.float32), np.array([1, 0]))
+    first, _ = found.to_coco(7, [1, 44])
+    assert first["bbox"] == [10, 20, 30, 40]
+    assert (first["image_id"], first["category_id"]) == (7, 44)
+    assert first["score"] == np.float32(0.9)
 
 
 def test_perfect_detections_have_100_ap(annotations: Path) -> None:
@@ -74,21 +83,21 @@ def test_agreement_measures_against_other_detections(annotations: Path) -> None:
 def test_wrong_data_is_named_before_any_work(annotations: Path, tmp_path: Path) -> None:
     with pytest.raises(PictureError, match="expected the folder of the pictures"):
         CocoData(tmp_path / "nowhere", annotations)
-    with pytest.raises(PictureError, match="no such annotation file"):
+    with pytest.raises(PictureError, match=r"none\.json: expected an annotation file, found none of that name"):
         CocoData(tmp_path, tmp_path / "none.json")
     (tmp_path / "2.png").unlink()
-    with pytest.raises(PictureError, match=r"1 of 2 are missing, such as 2\.png"):
+    with pytest.raises(PictureError, match=r"names, found 1 of 2 missing, such as 2\.png"):
         CocoData(tmp_path, annotations)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"images": [], "annotations": 3, "categories": []}'])
 def test_other_json_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "a.json").write_text(text)
-    with pytest.raises(PictureError, match=r"expected COCO JSON|there is none"):
+    with pytest.raises(PictureError, match=r"a\.json: expected COCO JSON"):
         CocoData(tmp_path, tmp_path / "a.json")
 
 
 def test_empty_annotations_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_text('{"images": [], "annotations": [], "categories": []}')
-    with pytest.raises(PictureError, match="there is none"):
+    with pytest.raises(PictureError, match=r"the pictures that a\.json names, found that it names none"):
         CocoData(tmp_path, tmp_path / "a.json")

@@ -68,9 +68,7 @@ def test_draws_boxes_into_the_picture(tmp_path: Path, detector_model: Model, ans
         assert np.asarray(drawn).max() > 50  # the picture was black
 
 
-def test_completes_the_files_when_the_run_fails(
-    tmp_path: Path, detector_model: Model, answers: list[Answer]
-) -> None:
+def test_completes_the_files_when_the_run_fails(tmp_path: Path, detector_model: Model, answers: list[Answer]) -> None:
     def fail_after_one() -> None:
         with ResultFiles(detector_model, **everything(tmp_path)) as files:
             files.add(answers[0])

@@ -69,9 +69,7 @@ def test_a_refusal_says_what_the_error_says() -> None:
 )
 def test_counts_that_do_not_go_together(boxes: int, scores: int, classes: int, fault: str) -> None:
     message = pb.Detections(boxes=[0] * boxes, scores=[0] * scores, classes=[0] * classes)
-    with pytest.raises(
-        InvalidField, match=f"detections: expected 4 numbers, .*, found {fault}"
-    ):
+    with pytest.raises(InvalidField, match=f"detections: expected 4 numbers, .*, found {fault}"):
         read_detections(message, LABELS)
 
 

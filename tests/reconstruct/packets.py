@@ -16,9 +16,7 @@ def send(settings: str, model: Model, features: Mapping[str, Tensor], size: tupl
     return packet_of(build_codec(settings, model), model, features, size)
 
 
-def packet_of(
-    codec: FeatureCodec, model: Model, features: Mapping[str, Tensor], size: tuple[int, int]
-) -> Packet:
+def packet_of(codec: FeatureCodec, model: Model, features: Mapping[str, Tensor], size: tuple[int, int]) -> Packet:
     """The same with a codec at hand."""
     packet = Packet(
         codec=codec.name,

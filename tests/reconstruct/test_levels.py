@@ -41,9 +41,7 @@ def bare_model() -> Model:
     return Model("bare", open_model().cfg, Path("none"), Manifest("bare"), None)
 
 
-def through_the_wire(
-    settings: str, model: Model, features: dict[str, Tensor], geometry: Geometry
-) -> dict[str, Tensor]:
+def through_the_wire(settings: str, model: Model, features: dict[str, Tensor], geometry: Geometry) -> dict[str, Tensor]:
     packet = packet_of(build_codec(settings, model), model, features, geometry.network_size)
     return codec_of(packet, model).decode(packet.chunks, geometry)
 
@@ -128,9 +126,7 @@ def test_raw_leaves_levels_it_was_not_given_at_zero(
         assert not rebuilt[level].any()
 
 
-def test_defaults_use_the_models_ranges_where_it_has_them(
-    fitted_model: Model, bare_model: Model
-) -> None:
+def test_defaults_use_the_models_ranges_where_it_has_them(fitted_model: Model, bare_model: Model) -> None:
     assert (
         str(build_codec("raw", fitted_model).settings) == "raw:levels=p2+p3+p4+p5,precision=int8,coder=ans,ranges=model"
     )

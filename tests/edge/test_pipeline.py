@@ -36,9 +36,7 @@ def frame_of(picture: np.ndarray) -> Frame:
     return Frame("photo", 42, picture, 1_700_000_000_000_000)
 
 
-def test_a_packet_says_what_it_was_made_of(
-    encoder: EdgeEncoder, detector_model: Model, photo: np.ndarray
-) -> None:
+def test_a_packet_says_what_it_was_made_of(encoder: EdgeEncoder, detector_model: Model, photo: np.ndarray) -> None:
     encoded = encoder.encode(frame_of(photo[:, :160]))
     packet = Packet.parse(encoded.data)
     assert packet == encoded.packet

@@ -8,33 +8,14 @@ from detectron2.modeling import GeneralizedRCNN
 
 from keyfpn.detector.errors import ModelError
 from keyfpn.detector.model import Model
-from keyfpn.detector.prepare import Preprocessor
 from keyfpn.detector.torch.edge_half import EdgeHalf
-from keyfpn.detector.torch.server_half import ServerHalf
 
 LEVELS = ("p2", "p3", "p4", "p5", "p6")
 
 
-def test_two_halves_give_the_unsplit_models_boxes(
-    network: GeneralizedRCNN, preprocessor: Preprocessor, val_pictures: list[np.ndarray]
-) -> None:
-    edge, server = EdgeHalf(network, LEVELS), ServerHalf(network)
-    for picture in val_pictures:
-        resized = preprocessor.resize(picture)
-        network_input = preprocessor.to_input(resized)
-        height, width = picture.shape[:2]
-        with torch.inference_mode():
-            unsplit = network([{"image": network_input, "height": height, "width": width}])[0]["instances"]
-        split = server(edge(network_input), resized.shape[:2], (height, width))
-        assert len(unsplit) == len(split) > 0
-        assert torch.equal(unsplit.pred_classes, split.pred_classes)
-        assert (unsplit.scores - split.scores).abs().max() <= 1e-4
-        assert (unsplit.pred_boxes.tensor - split.pred_boxes.tensor).abs().max() <= 0.01
-
-
 @pytest.mark.parametrize("size", range(1, 6))
 def test_every_key_level_set_gives_the_levels_of_the_whole_pyramid(
-    network: GeneralizedRCNN, noise_input: torch.Tensor, size: int
+    network: GeneralizedRCNN, noise_input: np.ndarray, size: int
 ) -> None:
     whole = EdgeHalf(network, LEVELS)(noise_input)
     for levels in itertools.combinations(LEVELS, size):
@@ -58,7 +39,7 @@ def test_every_key_level_set_gives_the_levels_of_the_whole_pyramid(
 )
 def test_computes_only_what_the_key_levels_need(
     network: GeneralizedRCNN,
-    noise_input: torch.Tensor,
+    noise_input: np.ndarray,
     key_levels: tuple[str, ...],
     laterals: set[int],
     outputs: set[int],
@@ -78,7 +59,7 @@ def test_computes_only_what_the_key_levels_need(
 
 
 def test_inner_maps_and_stages_are_what_the_fpn_reads_and_sums(
-    network: GeneralizedRCNN, noise_input: torch.Tensor
+    network: GeneralizedRCNN, noise_input: np.ndarray
 ) -> None:
     below = [f"{name}{k}" for name in ("inner", "lateral", "res") for k in range(2, 6)]
     features = EdgeHalf(network, [*LEVELS, *below])(noise_input)
@@ -93,7 +74,7 @@ def test_inner_maps_and_stages_are_what_the_fpn_reads_and_sums(
             torch.testing.assert_close(features[f"p{k}"], getattr(fpn, f"fpn_output{k}")(inner))
 
 
-def test_a_lateral_of_an_averaging_fpn_is_what_it_adds(network: GeneralizedRCNN, noise_input: torch.Tensor) -> None:
+def test_a_lateral_of_an_averaging_fpn_is_what_it_adds(network: GeneralizedRCNN, noise_input: np.ndarray) -> None:
     half = EdgeHalf(network, ["lateral3", "inner3", "inner4"])
     half._average = True
     features = half(noise_input)
@@ -101,7 +82,7 @@ def test_a_lateral_of_an_averaging_fpn_is_what_it_adds(network: GeneralizedRCNN,
     torch.testing.assert_close(features["lateral3"] + above, features["inner3"])
 
 
-def test_bf16_stays_near_fp32(network: GeneralizedRCNN, noise_input: torch.Tensor) -> None:
+def test_bf16_stays_near_fp32(network: GeneralizedRCNN, noise_input: np.ndarray) -> None:
     exact = EdgeHalf(network, ["p3"])(noise_input)["p3"]
     rough = EdgeHalf(network, ["p3"], precision="bf16")(noise_input)["p3"]
     assert rough.dtype == torch.float32
@@ -111,36 +92,13 @@ def test_bf16_stays_near_fp32(network: GeneralizedRCNN, noise_input: torch.Tenso
 
 @pytest.mark.parametrize("levels", [["p7"], [], ["p3", "res1"], ["inner6"]])
 def test_unknown_levels_are_refused(network: GeneralizedRCNN, levels: list[str]) -> None:
-    with pytest.raises(ModelError, match="expected key levels among p2, p3, p4, p5, p6"):
+    with pytest.raises(ModelError, match="key levels: expected some of p2, p3, p4, p5, p6, "):
         EdgeHalf(network, levels)
 
 
 def test_shapes_are_those_of_the_geometry(
-    detector_model: Model, network: GeneralizedRCNN, noise_input: torch.Tensor
+    detector_model: Model, network: GeneralizedRCNN, noise_input: np.ndarray
 ) -> None:
     geometry = detector_model.geometry((noise_input.shape[1], noise_input.shape[2]))
     for level, feature in EdgeHalf(network, LEVELS)(noise_input).items():
         assert feature.shape == (1, *geometry.level_shape(level))
-
-
-def test_the_roi_heads_may_get_a_pyramid_of_their_own(network: GeneralizedRCNN, noise_input: torch.Tensor) -> None:
-    true = EdgeHalf(network, LEVELS)(noise_input)
-    rebuilt = {level: 0.5 * feature for level, feature in true.items()}
-    read: dict[str, torch.Tensor] = {}
-    hooks = [
-        module.register_forward_pre_hook(lambda _, arguments, name=name: read.update({name: arguments[1]["p3"]}))
-        for name, module in (("rpn", network.proposal_generator), ("roi", network.roi_heads))
-    ]
-    server, sizes = ServerHalf(network), ((90, 120), (180, 240))
-    try:
-        own = server(rebuilt, *sizes, true)
-        assert torch.equal(read["rpn"], rebuilt["p3"])
-        assert torch.equal(read["roi"], true["p3"])
-        same = server(true, *sizes, true)
-        default = server(true, *sizes)
-        assert read["rpn"] is read["roi"]
-    finally:
-        for hook in hooks:
-            hook.remove()
-    assert torch.equal(same.scores, default.scores)
-    assert own.scores.shape != default.scores.shape or not torch.equal(own.scores, default.scores)
