@@ -43,9 +43,7 @@ def bare_model(pyramid: Pyramid) -> Model:
 
 
 @pytest.fixture(scope="session")
-def fitted_model(
-    tmp_path_factory: pytest.TempPathFactory, pyramid: Pyramid, features: dict[str, Tensor]
-) -> Model:
+def fitted_model(tmp_path_factory: pytest.TempPathFactory, pyramid: Pyramid, features: dict[str, Tensor]) -> Model:
     """A model folder whose ranges and mixes were fitted to `features`."""
     fitter = ParameterFitter(pyramid)
     fitter.add(features)

@@ -1,65 +1,33 @@
-"""The codecs `raw` and `interpolate` through the packet: every precision, coder and source of ranges."""
+"""What `raw` and `interpolate` share, through the packet: every precision, coder and source of ranges."""
 
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from keyfpn.detector.manifest import Manifest
-from keyfpn.detector.model import Model, open_model
+from keyfpn.detector.model import Model
 from keyfpn.protocol.chunk import Chunk, Float, Latent
-from keyfpn.protocol.errors import ConfigurationError, FingerprintMismatch, InvalidField, ProtocolError
+from keyfpn.protocol.errors import InvalidField, LimitExceeded, ProtocolError
 from keyfpn.protocol.geometry import Geometry
+from keyfpn.protocol.limits import Limits
 from keyfpn.protocol.packet import Packet
 from keyfpn.protocol.quantization import fit_ranges
-from keyfpn.reconstruct.codec import LEVELS, build_codec, codec_of
-from keyfpn.reconstruct.fit import ParameterFitter
-from keyfpn.reconstruct.parameters import Parameters
-from tests.reconstruct.packets import packet_of
-
-FINGERPRINT = b"8 bytes."
+from keyfpn.reconstruct.registry import open_codec, open_encoder
+from tests.reconstruct.packets import receive, send, unpack
 
 
-@pytest.fixture(scope="module")
-def fitted_model(tmp_path_factory: pytest.TempPathFactory, features: dict[str, Tensor]) -> Model:
-    """A model folder whose ranges and mixes were fitted to `features`."""
-    folder = tmp_path_factory.mktemp("fitted")
-    fitter = ParameterFitter()
-    fitter.add(features)
-    fitter.fit().write(folder)
-    return Model("fitted", open_model().cfg, folder / "none", Manifest.of_folder(folder), folder)
-
-
-@pytest.fixture(scope="module")
-def bare_model() -> Model:
-    """A detector without fitted parameters."""
-    return Model("bare", open_model().cfg, Path("none"), Manifest("bare"), None)
-
-
-def through_the_wire(
-    settings: str, model: Model, features: dict[str, Tensor], geometry: Geometry
-) -> dict[str, Tensor]:
-    packet = packet_of(build_codec(settings, model), model, features, geometry.network_size)
-    return codec_of(packet, model).decode(packet.chunks, geometry)
+def through_the_wire(settings: str, model: Model, features: dict[str, Tensor], geometry: Geometry) -> dict[str, Tensor]:
+    return receive(send(settings, model, features, geometry.network_size), model)
 
 
 def error_of(rebuilt: Tensor, true: Tensor) -> float:
     """Squared error over variance."""
     return float((rebuilt - true).square().mean() / true.var())
-
-
-def test_raw_fp32_is_lossless_and_p6_is_exact(
-    fitted_model: Model, features: dict[str, Tensor], geometry: Geometry
-) -> None:
-    rebuilt = through_the_wire("raw:precision=fp32", fitted_model, features, geometry)
-    assert list(rebuilt) == list(LEVELS)
-    for level in LEVELS:
-        assert torch.equal(rebuilt[level], features[level])
 
 
 @pytest.mark.parametrize("codec", ["raw", "interpolate"])
@@ -80,7 +48,7 @@ def test_every_setting_brings_key_levels_back_within_its_precision(
     ranges: str | None,
 ) -> None:
     settings = f"{codec}:levels=p3+p5,precision={precision},coder={coder}" + (f",ranges={ranges}" if ranges else "")
-    assert str(build_codec(settings, fitted_model).settings) == settings
+    assert str(open_encoder(settings, fitted_model).settings) == settings
     rebuilt = through_the_wire(settings, fitted_model, features, geometry)
     # What a uniform quantizer of 2^b levels does to a Gaussian, with room for min-max's wider steps (J. Max, 1960).
     allowed = (
@@ -97,8 +65,8 @@ def test_ranges_of_the_model_travel_in_no_packet(
     fitted_model: Model, features: dict[str, Tensor], geometry: Geometry
 ) -> None:
     def size(ranges: str) -> int:
-        codec = build_codec(f"raw:levels=p5,precision=int4,coder=store,ranges={ranges}", fitted_model)
-        return len(packet_of(codec, fitted_model, features, geometry.network_size).serialize())
+        settings = f"raw:levels=p5,precision=int4,coder=store,ranges={ranges}"
+        return len(send(settings, fitted_model, features, geometry.network_size).serialize())
 
     channels = geometry.channels
     assert size("picture") - size("model") == 1 + 4 * channels  # their count, then two bfloat16 a channel
@@ -117,74 +85,21 @@ def test_clipping_by_squared_error_beats_min_max(
     assert errors["picture"] < 0.8 * errors["minmax"]
 
 
-def test_raw_leaves_levels_it_was_not_given_at_zero(
-    bare_model: Model, features: dict[str, Tensor], geometry: Geometry
-) -> None:
-    rebuilt = through_the_wire("raw:levels=p3+p6,precision=fp32", bare_model, features, geometry)
-    for level in ("p3", "p6"):
-        assert torch.equal(rebuilt[level], features[level])
-    for level in ("p2", "p4", "p5"):
-        assert rebuilt[level].shape == features[level].shape
-        assert not rebuilt[level].any()
-
-
-def test_defaults_use_the_models_ranges_where_it_has_them(
-    fitted_model: Model, bare_model: Model
-) -> None:
-    assert (
-        str(build_codec("raw", fitted_model).settings) == "raw:levels=p2+p3+p4+p5,precision=int8,coder=ans,ranges=model"
-    )
-    assert str(build_codec("interpolate", bare_model).settings).endswith(
-        "levels=p3+p5,precision=int8,coder=ans,ranges=picture"
-    )
-
-
-def test_provenance_says_that_p6_is_exact(bare_model: Model) -> None:
-    words = build_codec("raw", bare_model).provenance()
-    assert words["p5"] == "sent"
-    assert words["p6"] == "exact from p5 (max-pool, kernel 1, stride 2)"
-    words = build_codec("raw:levels=p2+p6", bare_model).provenance()
-    assert words["p6"] == "sent"
-    assert words["p5"] == "not sent: zeros"
-
-
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ("raw:precision=fp32,coder=ans", "ans codes integers only"),
-        ("raw:precision=int9", "expected precision to be one of fp32, fp16, int2"),
-        ("raw:coder=zip", "expected coder to be one of store, zstd, ans"),
-        ("raw:levels=p7", "expected levels among p2, p3, p4, p5, p6"),
-        ("raw:levels=p3+p3", "each once"),
-        ("raw:precision=fp16,ranges=picture", "fp16 has no ranges"),
-        ("raw:ranges=model", "has no fitted int8 ranges"),
-        ("raw:quality=3", "expected options among levels, precision, coder, ranges, found quality"),
-        ("nothing", "expected a codec among interpolate, learned, network, raw"),
-    ],
-)
-def test_settings_that_cannot_work_are_refused(bare_model: Model, settings: str, message: str) -> None:
-    with pytest.raises(ConfigurationError, match=message):
-        build_codec(settings, bare_model)
-
-
-def test_packet_of_another_model_is_refused(
-    fitted_model: Model, bare_model: Model, features: dict[str, Tensor], geometry: Geometry
-) -> None:
-    packet = packet_of(build_codec("raw", fitted_model), fitted_model, features, geometry.network_size)
-    with pytest.raises(FingerprintMismatch) as caught:
-        codec_of(packet, bare_model)
-    assert fitted_model.fingerprint.hex() in str(caught.value)
-    assert bare_model.fingerprint.hex() in str(caught.value)
+def test_the_edge_reads_the_key_levels_themselves(bare_model: Model, features: dict[str, Tensor]) -> None:
+    encoder = open_encoder("raw:levels=p3+p5", bare_model)
+    analysis = encoder.codec.analysis(encoder)
+    assert analysis.reads == encoder.inputs == ("p3", "p5")
+    assert analysis.analyze(features) == {"p3": features["p3"], "p5": features["p5"]}
 
 
 def remake(packet: Packet, **changes: object) -> Packet:
-    return Packet.parse(Packet(**{**vars(packet), **changes}).serialize())
+    return Packet.parse(replace(packet, **changes).serialize())
 
 
 def test_packets_that_no_edge_writes_are_refused(
     bare_model: Model, features: dict[str, Tensor], geometry: Geometry
 ) -> None:
-    packet = packet_of(build_codec("raw:precision=fp32", bare_model), bare_model, features, geometry.network_size)
+    packet = send("raw:precision=fp32", bare_model, features, geometry.network_size)
     latent = Chunk("y0", "ans", Latent(), b"")
     for wrong in (
         remake(packet, codec="learned"),
@@ -193,33 +108,59 @@ def test_packets_that_no_edge_writes_are_refused(
         remake(packet, chunks=(Chunk("p7", "store", Float(), b"\0" * 4),)),
     ):
         with pytest.raises(InvalidField):
-            codec_of(wrong, bare_model)
+            unpack(wrong, bare_model)
+    message = r"levels of a raw packet: expected some of p2, p3, p4, p5, p6, .* found none"
+    with pytest.raises(InvalidField, match=message):
+        unpack(remake(packet, chunks=()), bare_model)
+    with pytest.raises(InvalidField, match=r"levels of a raw packet: expected .*, found y0"):
+        unpack(remake(packet, chunks=(latent,)), bare_model)
 
 
 def test_features_of_another_picture_size_are_refused(
     bare_model: Model, features: dict[str, Tensor], geometry: Geometry
 ) -> None:
-    other = Geometry(network_size=(90, 200), channels=geometry.channels, size_divisibility=32)
     for settings in ("raw:precision=fp32", "raw:precision=int4,coder=ans", "interpolate:precision=int2,coder=zstd"):
-        packet = packet_of(build_codec(settings, bare_model), bare_model, features, geometry.network_size)
+        packet = send(settings, bare_model, features, geometry.network_size)
         with pytest.raises(ProtocolError):
-            codec_of(packet, bare_model).decode(packet.chunks, other)
+            unpack(remake(packet, network_size=(90, 200)), bare_model)
 
 
-def test_sent_ranges_of_other_channels_are_refused(bare_model: Model, geometry: Geometry) -> None:
+def test_levels_beyond_the_limits_are_refused(
+    bare_model: Model, features: dict[str, Tensor], geometry: Geometry
+) -> None:
+    packet = send("raw:levels=p3+p5", bare_model, features, geometry.network_size)
+    elements = geometry.elements(["p3"])
+    assert set(unpack(packet, bare_model, Limits(max_elements=elements)).arrays) == {"p3", "p5"}
+    with pytest.raises(LimitExceeded, match=f"elements of p3: expected at most {elements - 1}, found {elements}"):
+        unpack(packet, bare_model, Limits(max_elements=elements - 1))
+
+
+def test_sent_ranges_of_other_channels_are_refused(
+    bare_model: Model, features: dict[str, Tensor], geometry: Geometry
+) -> None:
+    settings = "raw:levels=p5,precision=int4,coder=store,ranges=picture"
+    packet = send(settings, bare_model, features, geometry.network_size)
+    (chunk,) = packet.chunks
     ranges = fit_ranges(np.zeros((3, 4), np.float32), 4)
-    codec = build_codec("raw:levels=p5,precision=int4,coder=store,ranges=picture", bare_model)
-    feature = torch.zeros(1, *geometry.level_shape("p5"))
-    (chunk,) = codec.encode({"p5": feature})
     wrong = Chunk(chunk.level, chunk.coder, type(chunk.quantization)(4, ranges), chunk.payload)
     with pytest.raises(InvalidField, match="ranges of p5"):
-        codec.decode([wrong], geometry)
+        unpack(replace(packet, chunks=(wrong,)), bare_model)
 
 
-def test_parameters_survive_their_files(fitted_model: Model, features: dict[str, Tensor]) -> None:
-    fitter = ParameterFitter()
-    fitter.add(features)
-    fitted, read = fitter.fit(), Parameters.of(fitted_model)
-    assert read.ranges == fitted.ranges
-    assert read.mixes == fitted.mixes
-    assert set(read.ranges) == set(itertools.product(LEVELS, range(2, 9)))
+def test_ranges_that_the_servers_model_does_not_have_are_refused(
+    fitted_model: Model, bare_model: Model, features: dict[str, Tensor], geometry: Geometry
+) -> None:
+    packet = send("raw:levels=p5,ranges=model", fitted_model, features, geometry.network_size)
+    with pytest.raises(InvalidField, match="ranges of p5: expected 8 bits, 8 channels, found none"):
+        unpack(replace(packet, fingerprint=bare_model.fingerprint), bare_model)
+
+
+def test_provenance_says_what_was_sent_and_what_is_exact(bare_model: Model) -> None:
+    for name in ("raw", "interpolate"):
+        words = open_codec(name, bare_model).provenance(("p3", "p5"))
+        assert list(words) == ["p2", "p3", "p4", "p5", "p6"]
+        assert words["p3"] == words["p5"] == "sent"
+        assert words["p6"] == "exact from p5 (max-pool, kernel 1, stride 2)"
+        words = open_codec(name, bare_model).provenance(("p2", "p6"))
+        assert words["p2"] == words["p6"] == "sent"
+        assert open_codec(name, bare_model).provenance(("p2",))["p6"] == "max-pool of the rebuilt p5"
