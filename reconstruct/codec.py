@@ -86,7 +86,9 @@ def check_batch(batch: Sequence[Unpacked]) -> None:
     """For rebuilders: raises ValueError unless the frames, one at least, all have the same key."""
     keys = {unpacked.batch_key for unpacked in batch}
     if len(keys) != 1:
-        raise ValueError(f"expected frames of one padded size with the same arrays in a batch, found {sorted(keys)}")
+        raise ValueError(
+            f"expected frames of one padded size with the same arrays in a batch, found {sorted(map(str, keys))}"
+        )
 
 
 class Decoder(ABC):

@@ -13,7 +13,7 @@ from safetensors.numpy import load, save
 
 from keyfpn.detector.errors import ModelError
 from keyfpn.detector.model import Model
-from keyfpn.protocol.errors import ConfigurationError, InvalidField
+from keyfpn.protocol.errors import Error
 from keyfpn.protocol.files import whole_file
 from keyfpn.protocol.quantization import Ranges
 
@@ -54,8 +54,11 @@ class Parameters:
         ranges = model.read(RANGES_FILE) if model.has(RANGES_FILE) else None
         mixes = model.read(MIXES_FILE) if model.has(MIXES_FILE) else None
         try:
-            return Parameters(_ranges_of(ranges) if ranges else {}, _mixes_of(mixes) if mixes else {})
-        except (SafetensorError, InvalidField, ConfigurationError, ValueError, KeyError, TypeError) as error:
+            return Parameters(
+                {} if ranges is None else _ranges_of(ranges),
+                {} if mixes is None else _mixes_of(mixes),
+            )
+        except (SafetensorError, Error, ValueError, LookupError, TypeError, AttributeError) as error:
             subject = f"{model.name}, {RANGES_FILE} and {MIXES_FILE}"
             raise ModelError(subject, "what keyfpn-train fit writes", repr(error)) from error
 

@@ -65,11 +65,14 @@ def read_coder(model: Model, shape: Shape) -> LatentCoder:
             )
             for place, (stride, groups) in enumerate(zip(LATENT_STRIDES, shape.groups, strict=True))
         ]
-        return LatentCoder(models)
+        coder = LatentCoder(models)
     except (SafetensorError, ValueError, KeyError) as error:
         raise ModelError(
             f"{model.name}, {ENTROPY_FILE}", "the entropy model of a learned codec", repr(error)
         ) from error
+    if coder.qualities != shape.qualities:  # a packet's quality would choose gains that are not there
+        raise ModelError(f"{model.name}, {ENTROPY_FILE}", f"{shape.qualities} qualities", coder.qualities)
+    return coder
 
 
 def read_gains(model: Model, shape: Shape) -> list[NDArray[np.float32]]:

@@ -17,7 +17,7 @@ LATENT_STRIDES = (32, 16, 8)
 
 @dataclass(frozen=True)
 class Shape:
-    """The sizes of a learned codec's parts."""
+    """The sizes of a learned codec's parts; raises ValueError where they are none."""
 
     pyramid_channels: int
     res2_channels: int
@@ -28,6 +28,13 @@ class Shape:
     groups: tuple[tuple[int, ...], ...] = ((16, 80), (16, 80), (8, 24))
     """Channel groups of y0, y1 and y2, in coding order."""
     qualities: int = 8
+
+    def __post_init__(self) -> None:
+        sizes = [self.pyramid_channels, self.res2_channels, *self.analysis, *self.synthesis, self.qualities]
+        sizes += [size for groups in self.groups for size in groups]
+        lengths = len(self.analysis), len(self.synthesis), len(self.groups)
+        if lengths != (3, 4, len(LATENTS)) or not all(isinstance(size, int) and size > 0 for size in sizes):
+            raise ValueError(f"expected 3, 4 and 3 parts of whole sizes from 1 on, found {self}")
 
     @property
     def latents(self) -> tuple[int, ...]:

@@ -29,3 +29,20 @@ def test_other_text_is_refused(text: str) -> None:
 def test_any_text_gives_settings_or_a_configuration_error(text: str) -> None:
     with contextlib.suppress(ConfigurationError):
         assert str(CodecSettings.parse(text)).rstrip(":") == text.rstrip(":")
+
+
+def test_an_option_of_a_few_values() -> None:
+    settings = CodecSettings.parse("raw:coder=zstd")
+    assert settings.choose("coder", ("store", "zstd"), "store") == "zstd"
+    assert settings.choose("precision", ("int8", "fp32"), "int8") == "int8"
+    with pytest.raises(ConfigurationError, match="codec raw, coder: expected one of store, ans, found 'zstd'"):
+        settings.choose("coder", ("store", "ans"), "store")
+
+
+def test_options_that_a_codec_does_not_have() -> None:
+    settings = CodecSettings.parse("raw:b=1,a=2,c=3")
+    settings.require_known(("c", "b", "a"))
+    with pytest.raises(ConfigurationError, match="codec raw, options: expected some of a, d, found b, c"):
+        settings.require_known(("a", "d"))
+    with pytest.raises(ConfigurationError, match="codec raw, options: expected none, found b, a, c"):
+        settings.require_known(())

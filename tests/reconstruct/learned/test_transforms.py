@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from keyfpn.reconstruct.layers import Standardize
-from keyfpn.reconstruct.learned.transforms import KEY_LEVELS, Analysis
+from keyfpn.reconstruct.learned.shape import KEY_LEVELS
+from keyfpn.reconstruct.learned.transforms import Analysis
 
 CHANNELS = {level: 6 if level == "res2" else 8 for level in KEY_LEVELS}
 STRIDES = {"res2": 4, "inner3": 8, "inner4": 16, "inner5": 32, "lateral3": 8, "lateral4": 16, "lateral5": 32}
