@@ -19,9 +19,7 @@ def call(binaries: Path, command: str, *arguments: object) -> subprocess.Complet
 
 
 @pytest.fixture(scope="module")
-def packets(
-    binaries: Path, pictures: Path, learned_model: Model, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def packets(binaries: Path, pictures: Path, learned_model: Model, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("packets")
     done = call(binaries, "keyfpn-edge", "encode", pictures, "--out", folder, "--detector", learned_model.folder)
     assert done.returncode == 0, done.stderr
@@ -63,9 +61,7 @@ def test_the_server_decodes_what_the_edge_wrote(packets: Path, binaries: Path, l
     assert len(done.stdout.splitlines()) == 3
 
 
-def test_a_server_of_a_model_without_it_names_what_it_has(
-    packets: Path, binaries: Path, unfitted_model: Model
-) -> None:
+def test_a_server_of_a_model_without_it_names_what_it_has(packets: Path, binaries: Path, unfitted_model: Model) -> None:
     done = call(binaries, "keyfpn-server", "decode", packets / "7.kfpn", "--detector", unfitted_model.folder)
     assert done.returncode != 0
     assert "fingerprint" in done.stderr
