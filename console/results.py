@@ -81,6 +81,11 @@ class WholeFile:
     def finish(self) -> None:
         """Write what is still missing."""
 
+    def discard(self) -> None:
+        """Give up what was written: what stood under the file's name stays."""
+        self._file.close()
+        self._whole.__exit__(GeneratorExit, GeneratorExit(), None)
+
     def write(self, text: str) -> None:
         """Append text, at once on the disk."""
         self._file.write(text.encode())

@@ -108,7 +108,7 @@ def levels_table(inspection: Inspection) -> Table:
     table = Table(title="levels", title_justify="left")
     for heading in ("level", "coder", "quantization"):
         table.add_column(heading)
-    for heading in ("header bytes", "payload bytes", "elements", "bits / element", "compression ratio"):
+    for heading in ("header bytes", "payload bytes", "elements", "bits / element", "ratio"):
         table.add_column(heading, justify="right")
     table.add_column("source")
     for level in inspection.levels:

@@ -21,32 +21,42 @@ PACKET_SUFFIX = ".kfpn"
 
 
 class ResultFiles:
-    """A context manager that completes the files however the run ends."""
+    """A context manager that opens the files, and completes them however the run ends."""
 
     def __init__(self, *, coco: Path | None, jsonl: Path | None, drawings: Path | None) -> None:
-        """Open the files, so that a path that cannot be written is found before anything is sent.
+        """Name the files; nothing is opened yet.
 
         Args:
             coco: COCO's results format; ``image_id`` is the frame id.
             jsonl: one JSON object per frame.
             drawings: a folder for the pictures with their boxes, as JPEG.
+        """
+        self._coco = CocoResults(coco) if coco else None
+        self._jsonl = WholeFile(jsonl) if jsonl else None
+        self._files = [file for file in (self._coco, self._jsonl) if file]
+        self._folder = drawings
+        self._drawings: OutputFolder | None = None
+
+    def __enter__(self) -> Self:
+        """Open the files, so that a path that cannot be written is found before anything is sent.
 
         Raises:
             OSError: a path cannot be written.
         """
         with ExitStack() as opening:
-            self._coco = opening.enter_context(CocoResults(coco)) if coco else None
-            self._jsonl = opening.enter_context(WholeFile(jsonl)) if jsonl else None
-            self._drawings = OutputFolder(drawings, ".jpg") if drawings else None
-            self._open = opening.pop_all()
-
-    def __enter__(self) -> Self:
+            for file in self._files:
+                file.__enter__()
+                opening.callback(file.discard)  # where another cannot be opened, a run's results of before stay
+            self._drawings = OutputFolder(self._folder, ".jpg") if self._folder else None
+            opening.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._open.close()
+        with ExitStack() as completing:
+            for file in self._files:
+                completing.push(file)
 
     def add(self, sent: EncodedFrame, answer: Answer) -> None:
         """Take the answer to a frame.

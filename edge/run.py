@@ -74,21 +74,22 @@ def send(
         ServerError: it is not there, holds another model, or goes away.
         OSError: a result cannot be written.
     """
-    with Client(server, model, codec) as client, files:
+    with Client(server, model, codec) as client:
         edge = Edge(model, codec, precision=precision, device=device, limits=client.limits)
         summary = Summary(edge.encoder)
-        if not as_json:
-            typer.echo(f"{levels_lines(edge.encoder)}\n\n{ANSWER_HEADING}")
-        try:
-            frames = edge.encode_all(track(source, source.total, "send", lines=True), failures)
-            for answer in client.detect(frames):
-                sent = answer.sent
-                assert isinstance(sent, EncodedFrame)  # as all that were given to the client
-                _keep(sent, answer, files, failures)
-                summary.add(sent, answer.round_trip_ms)
-                typer.echo(json_line(answer_record(sent, answer)) if as_json else answer_line(sent, answer))
-        finally:
-            _print_summary(summary, failures, as_json)
+        with files:  # once all is there that frames need: before, there is nothing to write
+            if not as_json:
+                typer.echo(f"{levels_lines(edge.encoder)}\n\n{ANSWER_HEADING}")
+            try:
+                frames = edge.encode_all(track(source, source.total, "send", lines=True), failures)
+                for answer in client.detect(frames):
+                    sent = answer.sent
+                    assert isinstance(sent, EncodedFrame)  # as all that were given to the client
+                    _keep(sent, answer, files, failures)
+                    summary.add(sent, answer.round_trip_ms)
+                    typer.echo(json_line(answer_record(sent, answer)) if as_json else answer_line(sent, answer))
+            finally:
+                _print_summary(summary, failures, as_json)
 
 
 def _keep(sent: EncodedFrame, answer: Answer, files: ResultFiles, failures: Failures) -> None:

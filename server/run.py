@@ -102,8 +102,8 @@ def decode(
     """
     paths = find_packets(packets)
     with ExitStack() as files:
-        results = files.enter_context(CocoResults(coco)) if coco else None
         folder = OutputFolder(drawn, ".jpg") if drawn else None
+        results = files.enter_context(CocoResults(coco)) if coco else None  # last: what is open is completed
         for path in track(paths, len(paths), "decode", lines=False):
             try:
                 decoded = decode_file(server, path)

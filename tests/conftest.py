@@ -1,9 +1,17 @@
-"""Fixtures that several rooms share: the bundled detector, pictures, and the data beside the project."""
+"""Fixtures that several rooms share: the bundled detector, pictures, the data beside the project, a real server."""
 
 from __future__ import annotations
 
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
+import grpc
 import numpy as np
 import pytest
 import torch
@@ -14,6 +22,7 @@ from keyfpn.detector.model import Model, open_model
 from keyfpn.detector.prepare import Preprocessor, read_picture
 from keyfpn.detector.torch.network import build_network
 from keyfpn.detector.torch.publish import publish_detector
+from keyfpn.protocol.keyfpn_pb2_grpc import DetectionStub
 from keyfpn.reconstruct.learned.network import CodecNetwork
 from keyfpn.reconstruct.learned.shape import Shape
 from keyfpn.reconstruct.network.network import NetworkShape, ReconstructionNetwork
@@ -98,3 +107,54 @@ def noise_input() -> np.ndarray:
     """A small network input whose sides are no multiples of 32: (3, 90, 120)."""
     noise = torch.randint(0, 256, (3, 90, 120), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     return noise.numpy()
+
+
+@pytest.fixture(scope="session")
+def binaries() -> Path:
+    """Where the console scripts are installed."""
+    return Path(sys.executable).parent
+
+
+@dataclass(frozen=True)
+class ServerProcess:
+    """A `keyfpn-server serve` that is listening."""
+
+    process: subprocess.Popen[str]
+    address: str
+
+    @contextmanager
+    def connect(self) -> Iterator[DetectionStub]:
+        """A connection of its own, with no limit at the client's end."""
+        unlimited = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+        with grpc.insecure_channel(self.address, options=unlimited) as channel:
+            yield DetectionStub(channel)
+
+    def stop(self) -> tuple[int, list[dict[str, object]]]:
+        """SIGTERM; returns the exit code and what was printed since it began to listen."""
+        self.process.send_signal(signal.SIGTERM)
+        printed, _ = self.process.communicate(timeout=60)
+        return self.process.returncode, [json.loads(line) for line in printed.splitlines()]
+
+
+@pytest.fixture(scope="session")
+def start_server(binaries: Path) -> Iterator[Callable[..., ServerProcess]]:
+    """Starts servers on free ports, 4 to 6 s each; what is left of them is killed at the end."""
+    with ExitStack() as stack:
+
+        def start(*options: str) -> ServerProcess:
+            command = [binaries / "keyfpn-server", "serve", "--port", "0", "--json", "--threads", "2", *options]
+            process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+            stack.callback(process.wait)
+            stack.callback(process.kill)
+            assert process.stdout is not None
+            event = json.loads(process.stdout.readline())
+            assert event["event"] == "listening"
+            return ServerProcess(process, f"{event['host']}:{event['port']}")
+
+        yield start
+
+
+@pytest.fixture(scope="session")
+def server(start_server: Callable[..., ServerProcess]) -> ServerProcess:
+    """The server that all tests share which only ask it; it takes raw packets of up to 704 x 704."""
+    return start_server("--max-side", "704")

@@ -25,10 +25,12 @@ class TorchNetwork:
             device: as torch names devices.
 
         Raises:
-            ModelError: the detector cannot be built, or does not have what the codec reads.
+            ModelError: there is no such device, the detector cannot be built or does not have what the codec reads, or
+                a file of the codec is missing.
         """
+        detector = build_network(model, device)  # first: it finds out whether there is such a device
         self._analysis = encoder.codec.analysis(encoder, device)
-        self._half = EdgeHalf(build_network(model, device), self._analysis.reads, precision=precision)
+        self._half = EdgeHalf(detector, self._analysis.reads, precision=precision)
 
     def __call__(self, picture: NDArray[np.uint8]) -> Arrays:
         """The encoder's inputs.

@@ -1,10 +1,8 @@
-"""Fixtures of the edge's tests: pictures, the real server process, and servers that misbehave."""
+"""Fixtures of the edge's tests: pictures, packets, and servers that say what a test tells them."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent import futures
 from contextlib import ExitStack
@@ -18,12 +16,12 @@ from PIL import Image
 
 from keyfpn.detector.model import Model
 from keyfpn.edge.cli import main
-from keyfpn.edge.encoder import EncodedFrame, StageTimes
-from keyfpn.edge.sources import Frame
+from keyfpn.edge.pipeline import EncodedFrame, StageTimes
 from keyfpn.protocol import keyfpn_pb2 as wire
+from keyfpn.protocol.frame import Frame
 from keyfpn.protocol.keyfpn_pb2_grpc import DetectionServicer, add_DetectionServicer_to_server
 from keyfpn.protocol.packet import VERSION, Packet
-from keyfpn.reconstruct.codec import codec_names
+from keyfpn.reconstruct.registry import decodable_codecs
 
 
 @dataclass(frozen=True)
@@ -53,12 +51,6 @@ def edge(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
 
 
 @pytest.fixture(scope="session")
-def binaries() -> Path:
-    """Where the console scripts are installed."""
-    return Path(sys.executable).parent
-
-
-@pytest.fixture(scope="session")
 def pictures(photo: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with three pictures: `000000000042`, `7` and `portrait`."""
     folder = tmp_path_factory.mktemp("pictures")
@@ -66,38 +58,6 @@ def pictures(photo: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Pat
     Image.fromarray(photo[:140, 80:]).save(folder / "7.jpg", quality=95)
     Image.fromarray(photo[:, 140:300]).save(folder / "portrait.png")
     return folder
-
-
-@dataclass(frozen=True)
-class ServerProcess:
-    process: subprocess.Popen[str]
-    address: str
-
-
-def start_server(binaries: Path) -> ServerProcess:
-    command = [binaries / "keyfpn-server", "serve", "--port", "0", "--json"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    event = json.loads(process.stdout.readline())
-    return ServerProcess(process, f"{event['host']}:{event['port']}")
-
-
-@pytest.fixture(scope="session")
-def server(binaries: Path) -> Iterator[str]:
-    """The address of a real `keyfpn-server serve`."""
-    started = start_server(binaries)
-    yield started.address
-    started.process.terminate()
-    started.process.wait(timeout=30)
-
-
-@pytest.fixture
-def doomed_server(binaries: Path) -> Iterator[ServerProcess]:
-    """A real `keyfpn-server serve`, to be killed."""
-    started = start_server(binaries)
-    yield started
-    started.process.kill()
-    started.process.wait(timeout=30)
 
 
 Detect = Callable[[Iterable[wire.Frame]], Iterable[wire.FrameResult]]
@@ -140,14 +100,11 @@ def fake_server(detector_model: Model) -> Iterator[Callable[..., FakeServer]]:
     """Starts servers that a test tells what to say."""
     with ExitStack() as stack:
 
-        def start(detect: Detect = answer_nothing_found, **description: object) -> FakeServer:
-            held = wire.Model(
-                name=detector_model.name,
-                fingerprint=detector_model.fingerprint,
-                codecs=codec_names(detector_model),
-            )
+        def start(detect: Detect = answer_nothing_found, model: Model = detector_model, **says: object) -> FakeServer:
+            codecs = [codec.name for codec in decodable_codecs(model)]
+            held = wire.Model(name=model.name, fingerprint=model.fingerprint, codecs=codecs)
             default = {"packet_versions": [VERSION], "max_message_bytes": 20 << 20, "models": [held]}
-            fake = FakeServer(wire.ServerDescription(**{**default, **description}), detect)
+            fake = FakeServer(wire.ServerDescription(**{**default, **says}), detect)
             running = grpc.server(
                 futures.ThreadPoolExecutor(max_workers=4), options=[("grpc.max_receive_message_length", 20 << 20)]
             )
@@ -160,25 +117,37 @@ def fake_server(detector_model: Model) -> Iterator[Callable[..., FakeServer]]:
         yield start
 
 
-@pytest.fixture
-def encoded_frames(detector_model: Model) -> Callable[..., list[EncodedFrame]]:
-    """Makes frames with packets that carry no level: what the client streams need not decode."""
+@pytest.fixture(scope="session")
+def make_packet(detector_model: Model) -> Callable[..., Packet]:
+    """Makes packets that carry no level: who streams them need not decode them."""
+
+    def make(
+        stream_id: int = 5, frame_id: int = 1, model: Model = detector_model, codec: str = "interpolate"
+    ) -> Packet:
+        return Packet(
+            codec=codec,
+            quality=0,
+            fingerprint=model.fingerprint,
+            stream_id=stream_id,
+            frame_id=frame_id,
+            capture_time=0,
+            image_size=(30, 40),
+            network_size=(30, 40),
+            chunks=(),
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def encoded_frames(make_packet: Callable[..., Packet]) -> Callable[..., list[EncodedFrame]]:
+    """Makes frames with such packets."""
 
     def make(count: int, stream_id: int = 5) -> list[EncodedFrame]:
         frames = []
         for frame_id in range(1, count + 1):
-            packet = Packet(
-                codec="interpolate",
-                quality=0,
-                fingerprint=detector_model.fingerprint,
-                stream_id=stream_id,
-                frame_id=frame_id,
-                capture_time=0,
-                image_size=(30, 40),
-                network_size=(30, 40),
-                chunks=(),
-            )
-            frame = Frame(f"frame-{frame_id}", frame_id, np.zeros((30, 40, 3), np.uint8), 0)
+            packet = make_packet(stream_id, frame_id)
+            frame = Frame(f"frame-{frame_id}", frame_id, np.zeros((30, 40, 3), np.uint8))
             frames.append(EncodedFrame(frame, packet, packet.serialize(), 1, StageTimes(0, 0, 0)))
         return frames
 

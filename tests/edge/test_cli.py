@@ -19,10 +19,10 @@ from detectron2.modeling import GeneralizedRCNN
 from PIL import Image
 from pycocotools.coco import COCO
 
-from keyfpn.protocol.detections import Detections
 from keyfpn.detector.model import Model
 from keyfpn.detector.prepare import Preprocessor, read_picture
 from keyfpn.protocol import keyfpn_pb2 as wire
+from keyfpn.protocol.detections import Detections
 from keyfpn.protocol.packet import Packet
 
 Edge = Callable[..., "Outcome"]  # noqa: F821  (of conftest.py)

@@ -1,7 +1,12 @@
+"""What `send` writes on request."""
+
+from __future__ import annotations
+
 import contextlib
 import io
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,31 +14,44 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from keyfpn.protocol.detections import Detections
+from keyfpn.console.results import OutputFolder, ResultError
 from keyfpn.detector.model import Model
-from keyfpn.edge.encoder import EncodedFrame
 from keyfpn.edge.in_flight import Answer
-from keyfpn.edge.outputs import OutputFolder, ResultFiles
+from keyfpn.edge.outputs import ResultFiles
+from keyfpn.edge.pipeline import EncodedFrame
+from keyfpn.protocol.detections import Detections
+from keyfpn.protocol.messages import Refusal
+
+NONE = {"coco": None, "jsonl": None, "drawings": None}
 
 
 @pytest.fixture
-def answers(encoded_frames: Callable[..., list[EncodedFrame]]) -> list[Answer]:
+def answers(encoded_frames: Callable[..., list[EncodedFrame]], detector_model: Model) -> list[Answer]:
     """Frame 1 shows a person and a faint toothbrush, frame 2 was refused."""
     found = Detections(
-        np.array([[2, 3, 22, 13], [0, 0, 5, 5]], np.float32), np.array([0.9, 0.1], np.float32), np.array([0, 79])
+        np.array([[2, 3, 22, 13], [0, 0, 5, 5]], np.float32),
+        np.array([0.9, 0.1], np.float32),
+        np.array([0, 79]),
+        detector_model.labels,
     )
     first, second = encoded_frames(2)
-    return [Answer(first, found, "", 12.5, 4.5), Answer(second, None, "damaged", 3.0, 1.0)]
+    refusal = Refusal("ChecksumMismatch", "damaged")
+    return [Answer(first, found, None, 12.5, 4.5), Answer(second, None, refusal, 3.0, 1.0)]
 
 
 def everything(folder: Path) -> dict[str, Path]:
-    return {"coco": folder / "coco.json", "jsonl": folder / "all.jsonl", "draw": folder / "drawn"}
+    return {"coco": folder / "coco.json", "jsonl": folder / "all.jsonl", "drawings": folder / "drawn"}
 
 
-def test_writes_what_pycocotools_reads(tmp_path: Path, detector_model: Model, answers: list[Answer]) -> None:
-    with ResultFiles(detector_model, coco=tmp_path / "coco.json", jsonl=None, draw=None) as files:
+def add(files: ResultFiles, answer: Answer) -> None:
+    assert isinstance(answer.sent, EncodedFrame)
+    files.add(answer.sent, answer)
+
+
+def test_writes_what_pycocotools_reads(tmp_path: Path, answers: list[Answer]) -> None:
+    with ResultFiles(**{**NONE, "coco": tmp_path / "coco.json"}) as files:
         for answer in answers:
-            files.add(answer)
+            add(files, answer)
     truth = COCO()
     truth.dataset = {"images": [{"id": 1}, {"id": 2}], "annotations": [], "categories": [{"id": 1}, {"id": 90}]}
     with contextlib.redirect_stdout(io.StringIO()):
@@ -45,12 +63,13 @@ def test_writes_what_pycocotools_reads(tmp_path: Path, detector_model: Model, an
     assert toothbrush["category_id"] == 90
 
 
-def test_writes_a_json_object_per_frame(tmp_path: Path, detector_model: Model, answers: list[Answer]) -> None:
-    with ResultFiles(detector_model, coco=None, jsonl=tmp_path / "all.jsonl", draw=None) as files:
+def test_writes_a_json_object_per_frame(tmp_path: Path, answers: list[Answer]) -> None:
+    with ResultFiles(**{**NONE, "jsonl": tmp_path / "all.jsonl"}) as files:
         for answer in answers:
-            files.add(answer)
+            add(files, answer)
     first, second = map(json.loads, (tmp_path / "all.jsonl").read_text().splitlines())
-    assert (first["name"], first["frame_id"], first["image_size"]) == ("frame-1", 1, [30, 40])
+    assert (first["name"], first["frame_id"], first["image_size"]) == ("frame-1", "1", [30, 40])
+    assert first["stream_id"] == second["stream_id"] == "0000000000000005"
     assert (first["round_trip_ms"], first["server_ms"]) == (12.5, 4.5)
     assert [box["class"] for box in first["detections"]] == ["person", "toothbrush"]
     assert first["detections"][0]["box"] == [2, 3, 22, 13]
@@ -58,20 +77,20 @@ def test_writes_a_json_object_per_frame(tmp_path: Path, detector_model: Model, a
     assert "detections" not in second
 
 
-def test_draws_boxes_into_the_picture(tmp_path: Path, detector_model: Model, answers: list[Answer]) -> None:
-    with ResultFiles(detector_model, coco=None, jsonl=None, draw=tmp_path / "drawn") as files:
+def test_draws_boxes_into_the_picture(tmp_path: Path, answers: list[Answer]) -> None:
+    with ResultFiles(**{**NONE, "drawings": tmp_path / "drawn"}) as files:
         for answer in answers:
-            files.add(answer)
+            add(files, answer)
     (path,) = (tmp_path / "drawn").iterdir()
     with Image.open(path) as drawn:
         assert (path.name, drawn.size) == ("frame-1.jpg", (40, 30))
         assert np.asarray(drawn).max() > 50  # the picture was black
 
 
-def test_completes_the_files_when_the_run_fails(tmp_path: Path, detector_model: Model, answers: list[Answer]) -> None:
+def test_completes_the_files_when_the_run_fails(tmp_path: Path, answers: list[Answer]) -> None:
     def fail_after_one() -> None:
-        with ResultFiles(detector_model, **everything(tmp_path)) as files:
-            files.add(answers[0])
+        with ResultFiles(**everything(tmp_path)) as files:
+            add(files, answers[0])
             assert not (tmp_path / "coco.json").exists()  # nothing half done under the real name
             assert not (tmp_path / "all.jsonl").exists()
             raise KeyboardInterrupt
@@ -83,16 +102,46 @@ def test_completes_the_files_when_the_run_fails(tmp_path: Path, detector_model: 
     assert sorted(path.name for path in tmp_path.iterdir()) == ["all.jsonl", "coco.json", "drawn"]
 
 
-def test_a_path_that_cannot_be_written_is_found_at_once(tmp_path: Path, detector_model: Model) -> None:
-    with pytest.raises(FileNotFoundError, match="missing"):
-        ResultFiles(detector_model, coco=tmp_path / "a.json", jsonl=tmp_path / "missing" / "b.jsonl", draw=None)
+def test_nothing_is_written_before_the_run_begins(tmp_path: Path) -> None:
+    ResultFiles(**everything(tmp_path))
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("earlier", [True, False])
+def test_a_path_that_cannot_be_written_is_found_at_once(tmp_path: Path, earlier: bool) -> None:
+    if earlier:
+        (tmp_path / "a.json").write_text("results of an earlier run")
+    files = ResultFiles(coco=tmp_path / "a.json", jsonl=tmp_path / "missing" / "b.jsonl", drawings=None)
+    with pytest.raises(FileNotFoundError, match="missing"):
+        files.__enter__()
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["results of an earlier run"] * earlier
+
+
+def test_a_folder_that_cannot_be_made_is_found_at_once(tmp_path: Path) -> None:
+    (tmp_path / "drawn").write_text("a file")
+    files = ResultFiles(coco=tmp_path / "a.json", jsonl=tmp_path / "b.jsonl", drawings=tmp_path / "drawn")
+    with pytest.raises(FileExistsError, match="drawn"):
+        files.__enter__()
+    assert [path.name for path in tmp_path.iterdir()] == ["drawn"]
+
+
+def test_two_frames_of_one_id_do_not_mix_in_a_coco_file(tmp_path: Path, answers: list[Answer]) -> None:
+    answer = answers[0]
+    assert isinstance(answer.sent, EncodedFrame)
+    other = replace(answer.sent, frame=replace(answer.sent.frame, name="other"))
+    mixed = r"coco\.json, frame id: expected one frame of each id, found 1 of frame-1 and other"
+    with ResultFiles(**{**NONE, "coco": tmp_path / "coco.json"}) as files:
+        add(files, answer)
+        with pytest.raises(ResultError, match=mixed):
+            files.add(other, answer)
+    assert len(json.loads((tmp_path / "coco.json").read_text())) == 2
 
 
 def test_a_folder_takes_each_name_once(tmp_path: Path) -> None:
     folder = OutputFolder(tmp_path / "new" / "folder", ".kfpn")
     assert folder.write("a", b"first").read_bytes() == b"first"
-    with pytest.raises(ValueError, match=r"a\.kfpn was written for another input of that name"):
+    taken = r"a\.kfpn: expected a name for each frame of the run, found one that another input has too"
+    with pytest.raises(ResultError, match=taken):
         folder.write("a", b"second")
     assert (tmp_path / "new" / "folder" / "a.kfpn").read_bytes() == b"first"
     # Another run may write it again.

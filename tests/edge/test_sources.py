@@ -1,3 +1,7 @@
+"""Frames of pictures, folders, videos and cameras."""
+
+from __future__ import annotations
+
 from pathlib import Path
 
 import av
@@ -5,7 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from keyfpn.edge.sources import Frame, FrameSource
+from keyfpn.edge.sources import FrameSource
+from keyfpn.protocol.frame import Frame
 
 RED, GREEN, BLUE, WHITE = (220, 30, 30), (30, 200, 30), (30, 30, 220), (240, 240, 240)
 HEIGHT, WIDTH = 64, 96
@@ -26,8 +31,9 @@ def corners(picture: np.ndarray) -> list[str]:
     return [min(names, key=lambda n: np.abs(picture[place] - np.array(names[n], int)).sum()) for place in places]
 
 
-def write_video(path: Path, frames: int, *, matrix: list[int] | None = None) -> Path:
+def write_video(path: Path, frames: int, *, matrix: list[int] | None = None, title: str = "") -> Path:
     with av.open(str(path), "w") as container:
+        container.metadata["title"] = title
         stream = container.add_stream("mpeg4", rate=5)
         stream.width, stream.height, stream.pix_fmt = WIDTH, HEIGHT, "yuv420p"
         if matrix:
@@ -91,9 +97,9 @@ def test_what_cannot_be_read_is_reported_and_passed_over(tmp_path: Path) -> None
     assert [failure.split(":")[0] for failure in failures] == [
         str(tmp_path / name) for name in ("missing.png", "cut.png", "text.jpg")
     ]
-    assert "no such file or folder" in failures[0]
-    assert "corrupt picture" in failures[1]
-    assert "expected a picture" in failures[2]
+    assert "expected a file or folder, found nothing of that name" in failures[0]
+    assert "expected a picture, found a corrupt one" in failures[1]
+    assert "expected a picture, found something that no picture format matches" in failures[2]
 
 
 def test_frames_of_a_video(tmp_path: Path) -> None:
@@ -134,9 +140,18 @@ def test_a_corrupt_video_is_reported(tmp_path: Path) -> None:
     frames, failures = read([*corrupt, tmp_path / "whole.mp4"])
     assert len(frames) == 3
     assert [failure.split(": ")[0] for failure in failures] == [str(path) for path in corrupt]
-    assert "not a readable video" in failures[0]
-    assert "it holds no video stream of a known codec" in failures[1]
-    assert "not a readable video" in failures[2]
+    for failure in (failures[0], failures[2]):
+        assert "expected a readable video, found one that is not: " in failure
+    assert "expected a readable video, found no video stream of a known codec" in failures[1]
+
+
+def test_a_title_that_is_not_utf8_does_not_matter(tmp_path: Path) -> None:
+    path = write_video(tmp_path / "clip.mkv", 2, title="Grüße")
+    data = path.read_bytes()
+    assert "Grü".encode() in data
+    path.write_bytes(data.replace("Grü".encode(), "Grü_".encode("latin-1")))
+    frames, failures = read([path])
+    assert (len(frames), failures) == (2, [])
 
 
 def test_a_sound_file_is_no_video(tmp_path: Path) -> None:
@@ -146,7 +161,8 @@ def test_a_sound_file_is_no_video(tmp_path: Path) -> None:
         silence = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), layout="mono")
         silence.sample_rate = 8000
         container.mux(stream.encode(silence))
-    assert read([path]) == ([], [f"{path}: not a readable video: it holds no video stream of a known codec"])
+    found = "expected a readable video, found no video stream of a known codec"
+    assert read([path]) == ([], [f"{path}: {found}"])
 
 
 def test_frames_of_a_camera() -> None:
@@ -162,7 +178,7 @@ def test_frames_of_a_camera() -> None:
 def test_a_camera_that_is_not_there(camera: str) -> None:
     frames, (failure,) = read([], [camera])
     assert not frames
-    assert "not a readable camera" in failure
+    assert "expected a readable camera, found " in failure
     assert camera.rpartition(":")[2] in failure
 
 
