@@ -99,10 +99,10 @@ def codec_of(packet: Packet, model: Model) -> Codec:
         InvalidField: a codec that does not exist here, or that the model has no files for.
     """
     packet.require_fingerprint(model.fingerprint)
-    return choose_codec(packet, decodable_codecs(model))
+    return choose_codec(packet, model, decodable_codecs(model))
 
 
-def choose_codec(packet: Packet, codecs: Sequence[Codec]) -> Codec:
+def choose_codec(packet: Packet, model: Model, codecs: Sequence[Codec]) -> Codec:
     """The codec of a packet among those of its model.
 
     Raises:
@@ -111,7 +111,7 @@ def choose_codec(packet: Packet, codecs: Sequence[Codec]) -> Codec:
     codec = next((codec for codec in codecs if codec.wire_name == packet.codec), None)
     if codec is None:
         names = ", ".join(codec.name for codec in codecs)
-        raise InvalidField("codec", f"one that the model has the files of ({names})", packet.codec)
+        raise InvalidField("codec", f"one that {model.name} has the files of ({names})", packet.codec)
     return codec
 
 

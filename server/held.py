@@ -79,7 +79,8 @@ class HeldModels:
             FingerprintMismatch: its model is not held.
             InvalidField: the model does not have the codec.
         """
-        return choose_codec(packet, self.codecs(self.model_of(packet)))
+        model = self.model_of(packet)
+        return choose_codec(packet, model, self.codecs(model))
 
     def read(self, data: bytes) -> Packet:
         """Parse a packet.
