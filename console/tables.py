@@ -26,7 +26,9 @@ class Table:
         """For a terminal, without the title."""
         table = RichTable(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for index, column in enumerate(self.columns):
-            table.add_column(Text(printable(column)), justify="right" if index else "left", overflow="fold", no_wrap=not index)
+            table.add_column(
+                Text(printable(column)), justify="right" if index else "left", overflow="fold", no_wrap=not index
+            )
         for row in self.rows:
             table.add_row(*(Text(printable(cell)) for cell in row))
         return table
