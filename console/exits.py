@@ -83,7 +83,7 @@ def run(app: typer.Typer, program: str, arguments: Sequence[str] | None = None) 
     try:
         sys.exit(app(arguments, prog_name=program, standalone_mode=False))
     except typer.TyperException as error:
-        print_error(f"{error.format_message()} See {program} --help.")
+        print_error(f"{error.format_message().rstrip('.')}. See {program} --help.")
         sys.exit(USAGE)
     except (typer.Abort, KeyboardInterrupt):
         sys.exit(INTERRUPTED)

@@ -62,7 +62,7 @@ def progress(console: Console, what: str, total: int) -> Iterator[Callable[[int]
             done += count
             bar.advance(task, count)
             now = time.monotonic()
-            if not console.is_terminal and (now - last >= _SECONDS_BETWEEN_LINES or done == total):
+            if done and not console.is_terminal and (now - last >= _SECONDS_BETWEEN_LINES or done == total):
                 left = (now - begin) / done * (total - done)
                 console.print(f"{what}: {done} of {total} after {now - begin:.0f} s, about {left:.0f} s left")
                 last = now

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
@@ -51,32 +52,30 @@ class OutputFolder:
 class WholeFile:
     """A file that is written bit by bit, and appears whole when the block ends, however the block ends.
 
-    It is opened first, so that a path that cannot be written is found before there is any work.
+    It is opened first, so that a path that cannot be written is found before there is any work. Where its end cannot be
+    written, it does not appear.
     """
 
     def __init__(self, path: Path) -> None:
         """Name the file; nothing is opened yet."""
-        self._whole = whole_file(path)
+        self._path = path
         self._file: BinaryIO
+        self._opened: ExitStack
 
     def __enter__(self) -> Self:
         """Raises OSError where the file cannot be written."""
-        temporary = self._whole.__enter__()
-        try:
-            self._file = temporary.open("wb")
-        except BaseException as error:
-            self._whole.__exit__(type(error), error, error.__traceback__)
-            raise
+        with ExitStack() as opening:
+            temporary = opening.enter_context(whole_file(self._path))
+            self._file = opening.enter_context(temporary.open("wb"))
+            self._opened = opening.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
+        # An error of the block is none of the file's: what was answered before is kept. One of the end itself is.
+        with self._opened:
             self.finish()
-        finally:
-            self._file.close()
-            self._whole.__exit__(None, None, None)  # what was answered before an error is kept
 
     def finish(self) -> None:
         """Write what is still missing."""
@@ -98,7 +97,6 @@ class CocoResults(WholeFile):
     def __init__(self, path: Path) -> None:
         """Name the file."""
         super().__init__(path)
-        self._path = path
         self._results: list[dict[str, Any]] = []
         self._sources: dict[int, str] = {}
 

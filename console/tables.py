@@ -26,7 +26,9 @@ class Table:
         """For a terminal, without the title."""
         table = RichTable(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
         for index, column in enumerate(self.columns):
-            table.add_column(column, justify="right" if index else "left", overflow="fold", no_wrap=not index)
+            table.add_column(
+                Text(printable(column)), justify="right" if index else "left", overflow="fold", no_wrap=not index
+            )
         for row in self.rows:
             table.add_row(*(Text(printable(cell)) for cell in row))
         return table
@@ -35,9 +37,9 @@ class Table:
         """GitHub's dialect."""
         from tabulate import tabulate  # of an extra: only reports of benchmarks need it
 
-        rows = [[cell.replace("|", "\\|") for cell in row] for row in self.rows]
+        header, *rows = [[cell.replace("|", "\\|") for cell in row] for row in (self.columns, *self.rows)]
         align = ("left", *["right"] * (len(self.columns) - 1))
-        table = tabulate(rows, list(self.columns), tablefmt="pipe", disable_numparse=True, colalign=align)
+        table = tabulate(rows, header, tablefmt="pipe", disable_numparse=True, colalign=align)
         return f"## {self.title}\n\n{table}\n"
 
 

@@ -42,7 +42,8 @@ def registered_codecs() -> dict[str, type[Codec]]:
             found[entry.name] = _checked(entry, found)
         except Exception as error:  # a package of others must not keep keyfpn from working
             package = entry.dist.name if entry.dist else "unknown"
-            _log.warning("codec %r of package %s is left out: %s: %s", entry.name, package, type(error).__name__, error)
+            reason = " ".join(f"{type(error).__name__}: {error}".split())  # one line, however many the error has
+            _log.warning("codec %r of package %s is left out: %s", entry.name, package, reason)
     return dict(sorted(found.items()))
 
 
