@@ -69,11 +69,11 @@ def rate(
 ) -> None:
     """Run the rate-AP benchmark."""
     with user_errors():
-        from .anchors import SIZES
-        from .plot import draw_plot
-        from .rate import run_rate
-        from .report import print_report, to_markdown
-        from .rows import default_codecs
+        from .rate.baselines import SIZES
+        from .rate.plot import draw_plot
+        from .rate.report import print_report, to_markdown
+        from .rate.rows import default_codecs
+        from .rate.run import run_rate
 
         session = open_session(images, annotations, detector, weights, limit, precision, workers, cache)
         result = run_rate(session, codec or default_codecs(session.model), size or tuple(SIZES))
@@ -117,9 +117,9 @@ def split(
         from keyfpn.detector.model import open_detector
         from keyfpn.detector.pictures import find_pictures
 
-        from .codec_times import time_codecs
-        from .split import compare_with_unsplit, time_edge
-        from .split_report import print_split, to_dict
+        from .latency.codecs import time_codecs
+        from .latency.report import print_split, to_dict
+        from .latency.split import compare_with_unsplit, time_edge
 
         model = open_detector(detector, weights)
         pictures = find_pictures([images])[:limit]

@@ -15,7 +15,7 @@ from rich.console import Console
 # torch and detectron2 take seconds to import: what needs them is imported where it is used, so that --help and a
 # mistyped option need not wait for them.
 if TYPE_CHECKING:
-    from .session import Session
+    from .engine.session import Session
 
 USAGE, INTERRUPTED = 2, 130
 """Exit codes: something the user can mend; Ctrl-C, as a shell gives it."""
@@ -55,7 +55,7 @@ def open_session(
     cache: Path,
 ) -> Session:
     """What a command's options name; nothing is opened yet."""
-    from .session import Session
+    from .engine.session import Session
 
     return Session(
         images=images,
@@ -91,7 +91,7 @@ def user_errors() -> Iterator[None]:
     from keyfpn.detector.errors import ModelError, PictureError
     from keyfpn.protocol.errors import ConfigurationError, ProtocolError
 
-    from .errors import BenchmarkError
+    from .engine.errors import BenchmarkError
 
     try:
         yield

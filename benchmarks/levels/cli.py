@@ -89,7 +89,7 @@ def levels(
 ) -> None:
     """Run the level study."""
     with user_errors():
-        from ..errors import BenchmarkError
+        from ..engine.errors import BenchmarkError
         from .mix import PICTURES, publish_mix
         from .plot import draw_figures
         from .rebuild import Degrade

@@ -15,10 +15,10 @@ from keyfpn.reconstruct.fit import mix_equations, rounded_mix, solve_mix
 from keyfpn.reconstruct.parameters import Mix, Parameters
 from keyfpn.training.fit import publish
 
-from .. import measure
-from ..evaluation import Figures
-from ..rows import Scope
-from ..session import Session
+from ..engine import measure
+from ..engine.evaluation import Figures
+from ..engine.session import Session
+from ..rate.rows import Scope
 from .rebuild import P4_OF_P3_AND_P5, P4Mix
 from .rows import Measured, mix_rows
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from keyfpn.console.tables import ratio
 from keyfpn.reconstruct.codec import LEVELS
 
-from ..rows import Scope
+from ..rate.rows import Scope
 from .mix import MixSearch, best, mix_of
 from .rebuild import KEY_LEVELS, Degrade
 from .result import SIZES, STUDY_PAIRS, LevelResult

@@ -13,7 +13,7 @@ from keyfpn.reconstruct.codec import LEVELS
 from keyfpn.reconstruct.interpolate import InterpolateCodec, scale
 from keyfpn.reconstruct.parameters import Mix, Parameters
 
-from ..errors import BenchmarkError
+from ..engine.errors import BenchmarkError
 
 KEY_LEVELS = ("p3", "p5")
 """What the study sends."""

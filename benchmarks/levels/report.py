@@ -11,10 +11,10 @@ from keyfpn.reconstruct.codec import LEVELS
 from keyfpn.reconstruct.parameters import Mix
 from keyfpn.reconstruct.settings import CodecSettings
 
-from ..bootstrap import CONFIDENCE, RESAMPLES
-from ..evaluation import AGREEMENT_SCORE
-from ..result import STUDY_XFOLD
-from ..rows import Scope
+from ..engine.bootstrap import CONFIDENCE, RESAMPLES
+from ..engine.evaluation import AGREEMENT_SCORE
+from ..rate.result import STUDY_XFOLD
+from ..rate.rows import Scope
 from .mix import best
 from .plot import FIGURES
 from .rebuild import KEY_LEVELS, Degrade, P4Mix

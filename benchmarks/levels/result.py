@@ -12,11 +12,11 @@ from typing import Any
 from keyfpn.detector.model import DetectorModel
 from keyfpn.detector.split import Precision
 
-from ..conditions import conditions
-from ..curves import Point, envelope
-from ..evaluation import Figures
-from ..result import STUDY_XFOLD
-from ..rows import Scope
+from ..engine.conditions import conditions
+from ..engine.evaluation import Figures
+from ..rate.curves import Point, envelope
+from ..rate.result import STUDY_XFOLD
+from ..rate.rows import Scope
 from .mix import MixSearch
 from .rebuild import KEY_LEVELS, Degrade, P4Mix
 from .rows import SCOPES, Kind, Measured

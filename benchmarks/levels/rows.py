@@ -15,8 +15,8 @@ from keyfpn.reconstruct.interpolate import EVEN_MIX
 from keyfpn.reconstruct.parameters import Mix, Parameters
 from keyfpn.reconstruct.settings import CodecSettings
 
-from ..evaluation import Figures
-from ..rows import Rebuild, Row, Scope, codec_rows
+from ..engine.evaluation import Figures
+from ..rate.rows import Rebuild, Row, Scope, codec_rows
 from .rebuild import KEY_LEVELS, P4_OF_P3_AND_P5, Degrade, P4Mix
 
 Kind = Literal["degrade", "p4mix", "keyset", "precision"]

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 from keyfpn.reconstruct.codec import LEVELS
 
-from ..errors import BenchmarkError
-from ..rows import Scope
-from ..session import Session
+from ..engine.errors import BenchmarkError
+from ..engine.session import Session
+from ..rate.rows import Scope
 from .mix import MixSearch, search_mix
 from .rebuild import Degrade
 from .result import LevelResult

@@ -17,12 +17,12 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from keyfpn.benchmarks import rows
 from keyfpn.benchmarks.cli import app
-from keyfpn.benchmarks.errors import BenchmarkError
-from keyfpn.benchmarks.features import FeatureCache
+from keyfpn.benchmarks.engine.errors import BenchmarkError
+from keyfpn.benchmarks.engine.features import FeatureCache
 from keyfpn.benchmarks.levels import mix
 from keyfpn.benchmarks.levels.study import run_levels
+from keyfpn.benchmarks.rate import rows
 from keyfpn.detector.model import DetectorModel, open_detector
 from keyfpn.reconstruct.codec import _REGISTRY
 from keyfpn.reconstruct.parameters import Parameters

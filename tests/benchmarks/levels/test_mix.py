@@ -10,9 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from keyfpn.benchmarks import measure
+from keyfpn.benchmarks.engine import measure
+from keyfpn.benchmarks.engine.session import Session
 from keyfpn.benchmarks.levels.mix import beyond, fit_mix, grid_around, mix_of, publish_mix, search_mix
-from keyfpn.benchmarks.session import Session
 from keyfpn.detector.coco import Picture
 from keyfpn.detector.model import DetectorModel, open_detector
 from keyfpn.protocol.geometry import Geometry

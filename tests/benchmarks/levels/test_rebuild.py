@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from keyfpn.benchmarks.errors import BenchmarkError
+from keyfpn.benchmarks.engine.errors import BenchmarkError
 from keyfpn.benchmarks.levels.rebuild import P4_OF_P3_AND_P5, Degrade, P4Mix
 from keyfpn.protocol.geometry import Geometry
 from keyfpn.reconstruct.codec import LEVELS

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from keyfpn.benchmarks.evaluation import Figures
+from keyfpn.benchmarks.engine.evaluation import Figures
 from keyfpn.benchmarks.levels.report import findings
 from keyfpn.benchmarks.levels.result import LevelResult
 from keyfpn.benchmarks.levels.rows import Measured, keyset_rows, precision_rows

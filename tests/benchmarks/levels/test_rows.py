@@ -8,7 +8,7 @@ from typing_extensions import Self
 
 from keyfpn.benchmarks.levels.rebuild import Degrade
 from keyfpn.benchmarks.levels.rows import degradation_grid, degrade_rows, keyset_rows, mix_rows, own_mix, precision_rows
-from keyfpn.benchmarks.rows import codec_rows
+from keyfpn.benchmarks.rate.rows import codec_rows
 from keyfpn.detector.model import DetectorModel
 from keyfpn.protocol.errors import ConfigurationError
 from keyfpn.reconstruct.codec import _REGISTRY

@@ -15,7 +15,7 @@ from keyfpn.protocol.geometry import Geometry
 from keyfpn.reconstruct.codec import build_codec, codec_names, identity
 from keyfpn.reconstruct.settings import CodecSettings
 
-from .anchors import Anchor, default_anchors
+from .baselines import Anchor, default_anchors
 
 _SUFFIX_FAMILIES = {"jpg": "jpeg", "tif": "tiff"}
 # zstd next to ans where the study could have used it: on floats, and on the widest and the usual integers.

@@ -8,11 +8,11 @@ import pytest
 from detectron2.modeling import GeneralizedRCNN
 from PIL import Image
 
-from keyfpn.benchmarks.anchors import Anchor, receive
-from keyfpn.benchmarks.features import FeatureCache
+from keyfpn.benchmarks.engine.features import FeatureCache
+from keyfpn.benchmarks.engine.measure import Measurer, Source, geometries
 from keyfpn.benchmarks.levels.rebuild import Degrade
-from keyfpn.benchmarks.measure import Measurer, Source, geometries
-from keyfpn.benchmarks.rows import RateRow, Row, anchor_rows, codec_rows, default_codecs, original_row
+from keyfpn.benchmarks.rate.baselines import Anchor, receive
+from keyfpn.benchmarks.rate.rows import RateRow, Row, anchor_rows, codec_rows, default_codecs, original_row
 from keyfpn.detector import BUNDLED
 from keyfpn.detector.coco import CocoData, Picture
 from keyfpn.detector.detections import Detections

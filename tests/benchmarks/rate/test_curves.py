@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.interpolate import PchipInterpolator
 
-from keyfpn.benchmarks.curves import Point, ap_at, bd_rate, envelope, rate_at
+from keyfpn.benchmarks.rate.curves import Point, ap_at, bd_rate, envelope, rate_at
 
 POINTS = st.lists(st.builds(Point, st.floats(1, 1e7), st.floats(0, 100)), max_size=30)
 

@@ -17,14 +17,14 @@ from keyfpn.detector.model import DetectorModel, open_detector
 from keyfpn.detector.split import Precision
 from keyfpn.protocol.geometry import Geometry
 
+from ..rate.baselines import Anchor
+from ..rate.rows import RateRow, Row, original_row
 from . import evaluation, measure
-from .anchors import Anchor
 from .errors import BenchmarkError
 from .evaluation import EvaluationSource, Figures
 from .features import FeatureCache
 from .measure import Source
 from .pool import Pool, Task, progress
-from .rows import RateRow, Row, original_row
 from .store import Store, cache_folder
 
 

@@ -13,10 +13,10 @@ from typing import Any
 from keyfpn.detector.model import DetectorModel
 from keyfpn.detector.split import Precision
 
-from .anchors import SIZES
-from .conditions import conditions
+from ..engine.conditions import conditions
+from ..engine.evaluation import Figures
+from .baselines import SIZES
 from .curves import BdRate, Point, ap_at, bd_rate, envelope, rate_at
-from .evaluation import Figures
 from .rows import RateRow
 
 STUDY_XFOLD = 7.96

@@ -8,11 +8,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+ROOT = Path(__file__).resolve().parents[2]
+
 
 def test_the_demo_shows_the_whole_way_through_two_processes(tmp_path: Path) -> None:
     pytest.importorskip("skimage.data", reason="needs scikit-image's pictures")
-    command = [sys.executable, "-m", "keyfpn.benchmarks.demo", "--out", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=240)
+    command = [sys.executable, "-m", "examples.demo", "--out", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=240, cwd=ROOT)
     assert done.returncode == 0, done.stderr
     names = ["astronaut", "chelsea", "coffee", "grace_hopper", "motorcycle_left"]
     for name in names:

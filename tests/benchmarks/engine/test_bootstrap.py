@@ -7,7 +7,7 @@ import pytest
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from keyfpn.benchmarks.bootstrap import AREAS, RESAMPLES, confidence_interval, draw_weights, weighted_ap
+from keyfpn.benchmarks.engine.bootstrap import AREAS, RESAMPLES, confidence_interval, draw_weights, weighted_ap
 from keyfpn.detector.coco import match, summarize
 
 PICTURES, CATEGORIES = 12, 5

@@ -10,9 +10,9 @@ import psutil
 import pytest
 from rich.console import Console
 
-from keyfpn.benchmarks import pool as pool_module
-from keyfpn.benchmarks.errors import BenchmarkError
-from keyfpn.benchmarks.pool import Pool, Task, progress
+from keyfpn.benchmarks.engine import pool as pool_module
+from keyfpn.benchmarks.engine.errors import BenchmarkError
+from keyfpn.benchmarks.engine.pool import Pool, Task, progress
 
 # Worker processes find what they run by module and name, and pytest's importlib mode hides this file from them.
 # So these tests run what the standard library has.
@@ -57,7 +57,7 @@ def test_closing_early_ends_the_workers() -> None:
 def test_workers_do_not_outlive_a_killed_parent() -> None:
     program = """
 import os
-from keyfpn.benchmarks.pool import Pool, Task
+from keyfpn.benchmarks.engine.pool import Pool, Task
 expressions = "__import__('os').getpid()", "__import__('time').sleep(600)"
 pool = Pool(eval, setup=os.putenv, setup_arguments=("KEYFPN_TEST", "1"), workers=1)
 for _, worker in pool.run([Task("picture.jpg", (expression,)) for expression in expressions]):

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from .anchors import NETWORK
+from ..engine.session import Session
+from .baselines import NETWORK
 from .result import RateResult
 from .rows import RateRow, anchor_rows, codec_rows
-from .session import Session
 
 
 def run_rate(session: Session, codecs: Sequence[str], sizes: Sequence[str]) -> RateResult:

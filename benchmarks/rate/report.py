@@ -8,9 +8,9 @@ from rich.console import Console
 
 from keyfpn.console.tables import Table, ap, interval, print_tables, ratio, signed
 
-from .bootstrap import CONFIDENCE, RESAMPLES
+from ..engine.bootstrap import CONFIDENCE, RESAMPLES
+from ..engine.evaluation import AGREEMENT_SCORE, Figures
 from .curves import BdRate
-from .evaluation import AGREEMENT_SCORE, Figures
 from .result import DROPS, STUDY_XFOLD, RateResult
 from .rows import RateRow
 

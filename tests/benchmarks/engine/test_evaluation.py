@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from keyfpn.benchmarks.evaluation import Evaluator
-from keyfpn.benchmarks.store import Measurement
+from keyfpn.benchmarks.engine.evaluation import Evaluator
+from keyfpn.benchmarks.engine.store import Measurement
 from keyfpn.detector.coco import CocoData, as_ground_truth, match, summarize
 from keyfpn.detector.detections import Detections
 from keyfpn.detector.model import DetectorModel

@@ -12,7 +12,7 @@ from rich.console import Console
 from keyfpn.console.tables import Table
 from keyfpn.detector.model import DetectorModel
 
-from .codec_times import CodecTime
+from .codecs import CodecTime
 from .split import Difference, EdgeTime
 
 

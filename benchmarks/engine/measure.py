@@ -21,9 +21,9 @@ from keyfpn.protocol.packet import Packet
 from keyfpn.reconstruct.codec import LEVELS, FeatureCodec, build_codec, codec_of
 from keyfpn.reconstruct.settings import CodecSettings
 
-from .anchors import Anchor, receive
+from ..rate.baselines import Anchor, receive
+from ..rate.rows import Row
 from .features import FeatureCache
-from .rows import Row
 from .store import Measurement
 
 # These packets are our own, and of any detector's size: float32 pyramids of large pictures among them.

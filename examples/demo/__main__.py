@@ -24,7 +24,7 @@ def run(
 ) -> None:
     """Send the demo's pictures from an edge process to a server process, and show what it costs.
 
-    Example: python -m keyfpn.benchmarks.demo --out demo-output
+    Example: python -m examples.demo --out demo-output
     """
     console = Console()
     pictures = collect_pictures(out / "pictures")

@@ -20,7 +20,7 @@ from PIL import Image, features
 
 from keyfpn.detector.pictures import read_picture
 
-from .errors import BenchmarkError
+from ..engine.errors import BenchmarkError
 
 NETWORK = "network"
 SIZES: Mapping[str, float] = MappingProxyType({NETWORK: 1.0, "0.75": 0.75, "0.5": 0.5})

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keyfpn.benchmarks.errors import BenchmarkError
-from keyfpn.benchmarks.store import Measurement, Store, cache_folder
+from keyfpn.benchmarks.engine.errors import BenchmarkError
+from keyfpn.benchmarks.engine.store import Measurement, Store, cache_folder
 from keyfpn.detector.coco import Picture
 from keyfpn.detector.detections import Detections
 from keyfpn.detector.manifest import Manifest

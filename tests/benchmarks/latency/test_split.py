@@ -9,7 +9,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from keyfpn.benchmarks.cli import app
-from keyfpn.benchmarks.split import KEY_SETS
+from keyfpn.benchmarks.latency.split import KEY_SETS
 from keyfpn.detector.model import DetectorModel
 
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from keyfpn.benchmarks.errors import BenchmarkError
-from keyfpn.benchmarks.features import STORED_LEVELS, FeatureCache
+from keyfpn.benchmarks.engine.errors import BenchmarkError
+from keyfpn.benchmarks.engine.features import STORED_LEVELS, FeatureCache
 from keyfpn.protocol.geometry import Geometry
 
 GEOMETRY = Geometry(network_size=(90, 120), channels=4, size_divisibility=32)

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 from PIL.JpegImagePlugin import get_sampling
 
-from keyfpn.benchmarks.anchors import SIZES, Anchor, default_anchors, receive, resize
-from keyfpn.benchmarks.errors import BenchmarkError
+from keyfpn.benchmarks.engine.errors import BenchmarkError
+from keyfpn.benchmarks.rate.baselines import SIZES, Anchor, default_anchors, receive, resize
 from keyfpn.detector.pictures import Preprocessor
 
 

@@ -15,7 +15,7 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from keyfpn.benchmarks.anchors import Anchor
+from keyfpn.benchmarks.rate.baselines import Anchor
 from keyfpn.detector.detections import Detections
 from keyfpn.detector.model import DetectorModel, open_detector
 from keyfpn.detector.pictures import Preprocessor, read_picture

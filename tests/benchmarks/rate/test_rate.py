@@ -13,11 +13,11 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from keyfpn.benchmarks import rows
-from keyfpn.benchmarks.anchors import Anchor
 from keyfpn.benchmarks.cli import app
-from keyfpn.benchmarks.curves import Point, envelope, rate_at
-from keyfpn.benchmarks.pool import Pool, Task
+from keyfpn.benchmarks.engine.pool import Pool, Task
+from keyfpn.benchmarks.rate import rows
+from keyfpn.benchmarks.rate.baselines import Anchor
+from keyfpn.benchmarks.rate.curves import Point, envelope, rate_at
 from keyfpn.detector.coco import CocoData
 from keyfpn.detector.model import DetectorModel
 from keyfpn.detector.pictures import read_picture
