@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 from pycocotools.cocoeval import COCOeval
 
 RESAMPLES, SEED, CONFIDENCE = 200, 0, 0.95
@@ -17,13 +18,13 @@ AREAS = ("AP", "APs", "APm", "APl")
 """What is resampled, in the order of ``COCOeval``'s areas: all, small, medium, large."""
 
 
-def draw_weights(pictures: int) -> np.ndarray:
+def draw_weights(pictures: int) -> NDArray[np.int32]:
     """How often each picture is in each resample, (RESAMPLES, pictures) int32: the same numbers at every call."""
     chances = np.full(pictures, 1 / pictures)
     return np.random.default_rng(SEED).multinomial(pictures, chances, size=RESAMPLES).astype(np.int32)
 
 
-def confidence_interval(differences: np.ndarray) -> tuple[float, float]:
+def confidence_interval(differences: NDArray[np.float64]) -> tuple[float, float]:
     """The central interval that holds :data:`CONFIDENCE` of the resamples; NaN ones are left out, unless all are."""
     tail = (1 - CONFIDENCE) / 2
     if np.isnan(differences).all():
@@ -32,7 +33,7 @@ def confidence_interval(differences: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def weighted_ap(evaluation: COCOeval, weights: np.ndarray, area: str = "AP") -> np.ndarray:
+def weighted_ap(evaluation: COCOeval, weights: NDArray[np.int32], area: str = "AP") -> NDArray[np.float64]:
     """AP, as ``COCOeval.accumulate`` computes it, with every picture counted so many times.
 
     Args:
@@ -59,13 +60,13 @@ def weighted_ap(evaluation: COCOeval, weights: np.ndarray, area: str = "AP") -> 
 class _Category:
     """One category's detections in all pictures, best score first."""
 
-    truths: np.ndarray
+    truths: NDArray[np.int64]
     """(pictures,) annotations that count."""
-    pictures: np.ndarray
+    pictures: NDArray[np.int64]
     """(D,) the picture of each detection."""
-    hits: np.ndarray
+    hits: NDArray[np.bool_]
     """(IoU thresholds, D): matched with an annotation that counts."""
-    ignored: np.ndarray
+    ignored: NDArray[np.bool_]
     """(IoU thresholds, D): matched with one that does not, such as a crowd, or with none and of another area."""
 
 
@@ -89,7 +90,9 @@ def _categories(evaluation: COCOeval, area: int) -> Iterator[_Category]:
         yield _Category(truths, where, matched & ~ignored, ignored)
 
 
-def _category_ap(category: _Category, weights: np.ndarray, truths: np.ndarray, levels: np.ndarray) -> np.ndarray:
+def _category_ap(
+    category: _Category, weights: NDArray[np.int32], truths: NDArray[np.int64], levels: NDArray[np.float64]
+) -> NDArray[np.float64]:
     """Mean over IoU thresholds of the mean precision at the recall levels, 0 to 1, per resample."""
     per_detection = weights[:, category.pictures]
     found = np.cumsum(per_detection, axis=1)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from pycocotools.coco import COCO
 
 from keyfpn.detector.coco import CocoData, Metrics, as_ground_truth, match, summarize
 
@@ -62,16 +64,16 @@ class Evaluator:
         )
 
     @cached_property
-    def _weights(self) -> np.ndarray:
+    def _weights(self) -> NDArray[np.int32]:
         return draw_weights(len(self._data.pictures))
 
     @cached_property
-    def _unsplit_ap(self) -> dict[str, np.ndarray]:
+    def _unsplit_ap(self) -> dict[str, NDArray[np.float64]]:
         evaluation = self._data.match(self._results(self._unsplit))
         return {name: weighted_ap(evaluation, self._weights, name) for name in AREAS}
 
     @cached_property
-    def _unsplit_boxes(self) -> Any:
+    def _unsplit_boxes(self) -> COCO:
         return as_ground_truth(self._results(self._unsplit, AGREEMENT_SCORE), like=self._data.coco)
 
     def _results(self, measurements: Sequence[Measurement], score: float = 0.0) -> list[dict[str, Any]]:
@@ -89,29 +91,23 @@ class EvaluationSource:
     images: Path
     annotations: Path
     limit: int | None
-    category_ids: Sequence[int]
+    category_ids: tuple[int, ...]
     store: Path
 
 
-class _Worker:
-    def __init__(self, source: EvaluationSource, unsplit: str) -> None:
-        self._data = CocoData(source.images, source.annotations, limit=source.limit)
-        self._store = Store(source.store)
-        self._evaluator = Evaluator(self._data, source.category_ids, self._store.read(unsplit, self._data.pictures))
+def evaluate(source: EvaluationSource, unsplit: str, row: str) -> Figures:
+    """The figures of a row in a worker process; ``unsplit`` and ``row`` are keys of the store.
 
-    def evaluate(self, row: str) -> Figures:
-        return self._evaluator.evaluate(self._store.read(row, self._data.pictures))
-
-
-_worker: _Worker
+    Raises:
+        BenchmarkError: a picture was not measured.
+    """
+    data, evaluator = _opened(source, unsplit)
+    with Store(source.store) as store:
+        return evaluator.evaluate(store.read(row, data.pictures))
 
 
-def set_up(source: EvaluationSource, unsplit: str) -> None:
-    """Prepare a worker process; ``unsplit`` is the key of the unsplit detector's row."""
-    global _worker
-    _worker = _Worker(source, unsplit)
-
-
-def evaluate(row: str) -> Figures:
-    """:meth:`Evaluator.evaluate` in a worker process, of the row with this key."""
-    return _worker.evaluate(row)
+@lru_cache(maxsize=1)
+def _opened(source: EvaluationSource, unsplit: str) -> tuple[CocoData, Evaluator]:
+    data = CocoData(source.images, source.annotations, limit=source.limit)
+    with Store(source.store) as store:
+        return data, Evaluator(data, source.category_ids, store.read(unsplit, data.pictures))

@@ -60,9 +60,10 @@ class FeatureCache:
         free = shutil.disk_usage(self._folder).free
         if missing + promised > free:
             raise BenchmarkError(
-                f"{self._folder}: the features of {len(pictures)} pictures need {missing / 1e9:.2f} GB more, the disk "
-                f"has {max(0, free - promised) / 1e9:.2f} GB free; take fewer pictures (--limit), or another disk "
-                "(--cache)"
+                str(self._folder),
+                f"{missing / 1e9:.2f} GB of free disk for the features of {len(pictures)} pictures",
+                f"{max(0, free - promised) / 1e9:.2f} GB",
+                "Take fewer pictures (--limit), or another disk (--cache).",
             )
         return missing
 
@@ -86,7 +87,7 @@ class FeatureCache:
             str(self._path(picture)), shared=False, size=geometry.elements(STORED_LEVELS), dtype=self._dtype
         )
         shapes = [geometry.level_shape(level) for level in STORED_LEVELS]
-        parts = stored.split([prod(shape) for shape in shapes])
+        parts = torch.split(stored, [prod(shape) for shape in shapes])
         features = {
             level: part.view(1, *shape).float() for level, part, shape in zip(STORED_LEVELS, parts, shapes, strict=True)
         }

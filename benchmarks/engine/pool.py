@@ -1,4 +1,4 @@
-"""Worker processes that each take a picture at a time, and how far they are."""
+"""Worker processes that each take a task at a time."""
 
 from __future__ import annotations
 
@@ -6,22 +6,21 @@ import multiprocessing
 import os
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from types import TracebackType
+from typing import TypeVar
 
-import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from typing_extensions import Self
 
-from .errors import BenchmarkError
+from keyfpn.protocol.errors import Error
+
+from .errors import WorkerError
 
 Result = TypeVar("Result")
-_SECONDS_BETWEEN_LINES = 60
+_KEPT = "What was measured is kept: the same command goes on from there."
 
 
 @dataclass(frozen=True)
@@ -29,76 +28,99 @@ class Task:
     """A share of the work: its name in errors, and the arguments of the function."""
 
     name: str
-    arguments: tuple[Any, ...]
+    arguments: tuple[object, ...]
 
 
-class Pool(Generic[Result]):
-    """Runs one function in several processes.
+class Pool:
+    """Worker processes, started when there is work for them and kept for more of it until :meth:`close`.
 
-    Each has one thread, so that a picture's answer is the same with any number of them.
+    They end with the process that has them, however that ends.
     """
 
-    def __init__(
-        self,
-        function: Callable[..., Result],
-        *,
-        setup: Callable[..., None],
-        setup_arguments: tuple[Any, ...],
-        workers: int,
-    ) -> None:
-        """Name the work; nothing starts yet.
+    def __init__(self, workers: int) -> None:
+        """Start nothing yet.
+
+        Args:
+            workers: the largest number of processes.
+        """
+        self._workers = workers
+        self._executor: ProcessPoolExecutor | None = None
+
+    def run(self, function: Callable[..., Result], tasks: Sequence[Task]) -> Iterator[tuple[Task, Result]]:
+        """Yield the results as they come, in any order.
+
+        Closing the iterator, an error or an interrupt ends the processes at once; the next run has new ones.
 
         Args:
             function: importable, takes a task's arguments.
-            setup: importable, runs once in each process before its first task.
-            setup_arguments: what it takes.
-            workers: the number of processes.
-        """
-        self._function, self._setup, self._setup_arguments = function, setup, setup_arguments
-        self._workers = workers
-
-    def run(self, tasks: Sequence[Task]) -> Iterator[tuple[Task, Result]]:
-        """Yield the results as they come, in any order.
-
-        Closing the iterator, or an interrupt, ends the processes at once.
+            tasks: what is to be done.
 
         Raises:
-            BenchmarkError: a task failed, named; or a process was killed.
+            WorkerError: a task failed, named; or a process was killed.
         """
-        # Started afresh rather than forked: torch's threads do not survive a fork.
-        context = multiprocessing.get_context("spawn")
-        executor = ProcessPoolExecutor(
-            min(self._workers, len(tasks)) or 1, context, _start, (self._setup, self._setup_arguments)
-        )
+        if self._executor is None:
+            # Started afresh rather than forked: torch's threads do not survive a fork.
+            context = multiprocessing.get_context("spawn")
+            self._executor = ProcessPoolExecutor(self._workers, context, _start)
         finished = False
         try:
-            futures = {executor.submit(self._function, *task.arguments): task for task in tasks}
+            futures = {self._executor.submit(function, *task.arguments): task for task in tasks}
             for future in as_completed(futures):
                 task = futures.pop(future)
-                try:
-                    yield task, future.result()
-                except BrokenProcessPool as error:
-                    raise BenchmarkError(
-                        "a worker process was killed, perhaps for want of memory: try fewer --workers; all that was "
-                        "measured is kept"
-                    ) from error
-                except Exception as error:
-                    what = f"{type(error).__name__}: {error}"
-                    raise BenchmarkError(what if task.name in what else f"{task.name}: {what}") from error
+                yield task, _result(future, task)
             finished = True
         finally:
-            # terminate_workers() comes with Python 3.14 alone.
-            processes = list((executor._processes or {}).values())
-            executor.shutdown(wait=finished, cancel_futures=True)
-            for process in () if finished else processes:
-                process.terminate()
+            if not finished:
+                self._end()
+
+    def close(self) -> None:
+        """End the processes."""
+        if self._executor is not None:
+            self._executor.shutdown()
+            self._executor = None
+
+    def _end(self) -> None:
+        if self._executor is None:
+            return
+        # terminate_workers() comes with Python 3.14 alone.
+        processes = list((self._executor._processes or {}).values())
+        self._executor.shutdown(wait=False, cancel_futures=True)
+        self._executor = None
+        for process in processes:
+            process.terminate()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is None:
+            self.close()
+        else:
+            self._end()
 
 
-def _start(setup: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+def _result(future: Future[Result], task: Task) -> Result:
+    try:
+        return future.result()
+    except BrokenProcessPool as error:
+        raise WorkerError(
+            "worker process",
+            "it to run",
+            "it was killed, perhaps for lack of memory",
+            f"Try fewer --workers. {_KEPT}",
+        ) from error
+    except Error as error:
+        subject = error.subject if task.name in error.subject else f"{task.name}: {error.subject}"
+        raise WorkerError(subject, error.expected, error.found, error.hint or _KEPT) from error
+    except Exception as error:
+        raise WorkerError(task.name, "a result", f"{type(error).__name__}: {error}", _KEPT) from error
+
+
+def _start() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's to handle
     threading.Thread(target=_end_with_parent, daemon=True).start()
-    torch.set_num_threads(1)
-    setup(*arguments)
 
 
 def _end_with_parent() -> None:
@@ -106,31 +128,3 @@ def _end_with_parent() -> None:
     if parent is not None:
         parent.join()
         os._exit(1)
-
-
-@contextmanager
-def progress(console: Console, what: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Show how much of ``total`` is done and how long the rest may take: a bar, or a line a minute where the console
-    is no terminal.
-
-    Yields:
-        A function that takes how many more are done.
-    """
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    times = (TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn())
-    with Progress(*columns, *times, console=console, speed_estimate_period=600, disable=not console.is_terminal) as bar:
-        task = bar.add_task(what, total=total)
-        begin = last = time.monotonic()
-        done = 0
-
-        def advance(count: int) -> None:
-            nonlocal last, done
-            done += count
-            bar.advance(task, count)
-            now = time.monotonic()
-            if not console.is_terminal and (now - last >= _SECONDS_BETWEEN_LINES or done == total):
-                left = (now - begin) / done * (total - done)
-                console.print(f"{what}: {done} of {total} after {now - begin:.0f} s, about {left:.0f} s left")
-                last = now
-
-        yield advance

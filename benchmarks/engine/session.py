@@ -7,25 +7,31 @@ from dataclasses import dataclass
 from functools import cached_property
 from math import isnan
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import numpy as np
 from rich.console import Console
 
+from keyfpn.console.progress import progress
 from keyfpn.detector.coco import CocoData, Picture
 from keyfpn.detector.model import DetectorModel, open_detector
 from keyfpn.detector.split import Precision
 from keyfpn.protocol.geometry import Geometry
 
-from ..rate.baselines import Anchor
-from ..rate.rows import RateRow, Row, original_row
 from . import evaluation, measure
+from .cache import cache_folder
 from .errors import BenchmarkError
 from .evaluation import EvaluationSource, Figures
 from .features import FeatureCache
 from .measure import Source
-from .pool import Pool, Task, progress
-from .store import Store, cache_folder
+from .pool import Pool, Task
+from .rows import Row
+from .store import Store
+from .way import OriginalFile
+
+Result = TypeVar("Result")
+ORIGINAL = Row(way=OriginalFile())
+"""The original files, which the unsplit detector reads: the reference of every other row."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +46,7 @@ class Session:
     weights: Path | None
     precision: Precision
     cache: Path
-    workers: int
+    pool: Pool
     console: Console
     """For progress."""
 
@@ -53,11 +59,6 @@ class Session:
     def model(self) -> DetectorModel:
         """Raises ModelError as :func:`open_detector` does."""
         return open_detector(self.detector, self.weights)
-
-    @cached_property
-    def original(self) -> RateRow:
-        """The original files, which the unsplit detector reads: the reference of every other row."""
-        return original_row(self.data.pictures)
 
     @cached_property
     def geometries(self) -> list[tuple[int, Geometry]]:
@@ -78,15 +79,16 @@ class Session:
         known, annotated = set(self.model.category_ids), set(self.data.coco.getCatIds())
         if not known & annotated:
             raise BenchmarkError(
-                f"expected annotations in categories of the detector {self.model.name} (ids {min(known)} to "
-                f"{max(known)}), found ids {sorted(annotated)[:5]}"
+                str(self.annotations),
+                f"annotations in categories of the detector {self.model.name} (ids {min(known)} to {max(known)})",
+                f"ids {sorted(annotated)[:5]}",
             )
         with Store(self._store_path) as store:
             self._require_same_pictures(store)
 
     def awaiting(self, rows: Sequence[Row]) -> list[Picture]:
         """The pictures on which a row that needs their features is not measured yet."""
-        rows = [row for row in rows if not isinstance(row.how, Anchor)]
+        rows = [row for row in rows if row.way.reads_features]
         with Store(self._store_path) as store:
             return [picture for picture, _ in _missing(store, rows, self.data.pictures)]
 
@@ -115,17 +117,19 @@ class Session:
         """Measure rows, one stage after the other. What was measured before, in whole or in part, is not again.
 
         Raises:
-            BenchmarkError: a worker failed.
+            WorkerError: a worker failed.
         """
         with Store(self._store_path) as store:
             missing = [work for stage in stages for work in _missing(store, stage, self.data.pictures)]
-            tasks = [Task(str(picture.path), (picture, rows)) for picture, rows in missing]
+            tasks = [
+                Task(str(picture.path), (self._source, picture, [row.way for row in rows])) for picture, rows in missing
+            ]
             with progress(self.console, "measuring", sum(len(rows) for _, rows in missing)) as advance:
-                for _, measurements in self._pool(measure.measure, measure.set_up, self._source).run(tasks):
+                for _, measurements in self.pool.run(measure.measure, tasks):
                     store.add(measurements)
                     advance(len(measurements))
 
-    def evaluate(self, rows: Sequence[Row], reference: Row | None = None) -> list[Figures]:
+    def evaluate(self, rows: Sequence[Row], reference: Row = ORIGINAL) -> list[Figures]:
         """The figures of rows that were measured, in their order.
 
         Args:
@@ -133,33 +137,31 @@ class Session:
             reference: what they are compared with; the unsplit detector unless told.
 
         Raises:
+            WorkerError: a worker failed.
             BenchmarkError: no picture has an annotation.
         """
-        source = EvaluationSource(self.images, self.annotations, self.limit, self.model.category_ids, self._store_path)
-        tasks = [Task(row.key, (row.key,)) for row in rows]
-        pool = self._pool(evaluation.evaluate, evaluation.set_up, source, (reference or self.original).key)
+        categories = tuple(self.model.category_ids)
+        source = EvaluationSource(self.images, self.annotations, self.limit, categories, self._store_path)
+        tasks = [Task(row.key, (source, reference.key, row.key)) for row in rows]
         found = {}
         with progress(self.console, "evaluating", len(rows)) as advance:
-            for task, figures in pool.run(tasks):
+            for task, figures in self.pool.run(evaluation.evaluate, tasks):
                 found[task] = figures
                 advance(1)
         if any(isnan(figures.metrics.AP) for figures in found.values()):
-            raise BenchmarkError(
-                f"{self.annotations}: expected boxes of the {len(self.data.pictures)} pictures, found none"
-            )
+            raise BenchmarkError(str(self.annotations), f"boxes of the {len(self.data.pictures)} pictures", "none")
         return [found[task] for task in tasks]
 
-    def map(self, function: Callable[[Picture], Any], what: str) -> Iterator[Any]:
+    def map(self, function: Callable[[Source, Picture], Result], what: str) -> Iterator[Result]:
         """Yield what a function makes of each picture in a worker process, in any order.
 
         Args:
-            function: importable, takes a :class:`Picture`; :func:`.measure.features` serves it there.
+            function: importable; :func:`.measure.features` serves it there.
             what: in words, for progress.
         """
-        pool = self._pool(function, measure.set_up, self._source)
-        tasks = [Task(str(picture.path), (picture,)) for picture in self.data.pictures]
+        tasks = [Task(str(picture.path), (self._source, picture)) for picture in self.data.pictures]
         with progress(self.console, what, len(tasks)) as advance:
-            for _, result in pool.run(tasks):
+            for _, result in self.pool.run(function, tasks):
                 yield result
                 advance(1)
 
@@ -179,18 +181,17 @@ class Session:
     def _source(self) -> Source:
         return Source(self.detector, self.weights, self.precision, self._features)
 
-    def _pool(self, function: Callable[..., Any], setup: Callable[..., None], *arguments: Any) -> Pool[Any]:
-        return Pool(function, setup=setup, setup_arguments=arguments, workers=self.workers)
-
     def _require_same_pictures(self, store: Store) -> None:
-        """The bytes of the original row are the file's size, so a data set encoded anew gives itself away."""
-        sizes = store.sizes(self.original.key)
+        """The bytes of the original row are the file's size, which tells a data set that was encoded a second time."""
+        sizes = store.sizes(ORIGINAL.key)
         for picture in self.data.pictures:
             size = picture.path.stat().st_size
             if sizes.get(picture.id, size) != size:
                 raise BenchmarkError(
-                    f"{store.path}: measured on other pictures: expected {sizes[picture.id]} bytes in {picture.path}, "
-                    f"found {size}; give another --cache, or delete this one"
+                    str(store.path),
+                    f"measurements of these pictures ({picture.path} has {size} bytes)",
+                    f"measurements of other pictures ({sizes[picture.id]} bytes)",
+                    "Give another --cache, or delete this one.",
                 )
 
 

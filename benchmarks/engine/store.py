@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from keyfpn.detector.coco import Picture
-from keyfpn.detector.detections import Detections
-from keyfpn.detector.model import CONFIG_FILE, WEIGHTS_FILE, DetectorModel
-from keyfpn.detector.split import Precision
+from keyfpn.protocol.detections import Detections
 
 from .errors import BenchmarkError
 
-_DETECTOR_FILES = (CONFIG_FILE, WEIGHTS_FILE, "config", "weights")  # the latter two of a bare config
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS measurements (
     row TEXT, picture INTEGER, bytes INTEGER NOT NULL, boxes BLOB NOT NULL, scores BLOB NOT NULL, classes BLOB NOT NULL,
@@ -41,22 +36,6 @@ class Measurement:
     """All that the detector returned, up to its own limit."""
 
 
-def cache_folder(root: Path, model: DetectorModel, precision: Precision, annotations: Path) -> Path:
-    """The folder, below ``root``, of what can be kept for a detector on a data set.
-
-    A codec's files count for nothing here, so that a published model with a new codec keeps the rows that need none;
-    neither do threads. The versions of Pillow and torch do: their encoders and kernels make the numbers.
-    """
-    identity = {
-        "detector": {name: digest for name, digest in model.manifest.hashes.items() if name in _DETECTOR_FILES},
-        "precision": precision,
-        "annotations": hashlib.sha256(annotations.read_bytes()).hexdigest(),
-        "versions": {package: version(package) for package in ("pillow", "torch")},
-    }
-    key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:16]
-    return root / f"{model.name}-{precision}-{key}"
-
-
 class Store:
     """A SQLite file of measurements. Each :meth:`add` is whole or not there, whatever ends the process."""
 
@@ -75,7 +54,9 @@ class Store:
             self._connection.execute(_SCHEMA)
         except sqlite3.DatabaseError as error:
             self._connection.close()
-            raise BenchmarkError(f"{path}: not a store of measurements ({error}); delete it to start anew") from error
+            raise BenchmarkError(
+                str(path), "a store of measurements", error, "Delete it to start from the beginning."
+            ) from error
 
     def close(self) -> None:
         self._connection.close()
@@ -118,12 +99,12 @@ class Store:
         missing = [picture.path.name for picture in pictures if picture.id not in found]
         if missing:
             raise BenchmarkError(
-                f"{row}: {len(missing)} of {len(pictures)} pictures are not measured, such as {missing[0]}"
+                row, f"measurements of {len(pictures)} pictures", f"none of {len(missing)}, such as {missing[0]}"
             )
         return [found[picture.id] for picture in pictures]
 
 
-def _as_stored(detections: Detections) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _as_stored(detections: Detections) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]:
     return detections.boxes.astype("<f4"), detections.scores.astype("<f4"), detections.classes.astype("<i4")
 
 

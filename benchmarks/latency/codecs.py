@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 
@@ -59,7 +60,7 @@ def time_codecs(model: DetectorModel, pictures: Sequence[Path]) -> list[CodecTim
     for path in pictures:
         resized = preprocessor.resize(read_picture(path))
         network_input = preprocessor.to_input(resized)
-        whole, _ = timed(lambda x=network_input: whole_backbone(network, x))
+        whole, _ = timed(partial(whole_backbone, network, network_input))
         for codec in codecs:
             times = stopwatch.time(codec, network_input, (resized.shape[0], resized.shape[1]))
             measured[str(codec.settings)].append(times | {"whole": whole})
@@ -71,7 +72,8 @@ class _Stopwatch:
 
     def __init__(self, model: DetectorModel, network: GeneralizedRCNN) -> None:
         self._model, self._network, self._server = model, network, ServerHalf(network)
-        self._coder = read_coder(model.folder, read_shape(model.folder)) if _has_latents(model) else None
+        folder = model.folder if _has_latents(model) else None
+        self._coder = read_coder(folder, read_shape(folder)) if folder is not None else None
 
     def time(self, codec: FeatureCodec, network_input: Tensor, size: tuple[int, int]) -> dict[str, float]:
         """Milliseconds of each part."""

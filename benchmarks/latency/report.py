@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from keyfpn.console.tables import Table
+from keyfpn.console.tables import Table, print_tables
 from keyfpn.detector.model import DetectorModel
 
 from .codecs import CodecTime
@@ -25,8 +25,7 @@ def print_split(
         f"{difference.pictures} pictures, {difference.boxes} boxes: counts and classes {equal}, scores within "
         f"{difference.score:.1e}, boxes within {difference.box_pixels:.1e} pixels of the unsplit detector"
     )
-    console.print(_edge_table(edge_times).to_rich())
-    console.print(_codec_table(codec_times).to_rich())
+    print_tables([_edge_table(edge_times), _codec_table(codec_times)], console)
 
 
 def to_dict(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -12,6 +13,7 @@ from typing import TypeVar
 import numpy as np
 import torch
 from detectron2.modeling import GeneralizedRCNN
+from numpy.typing import NDArray
 from torch import Tensor
 
 from keyfpn.detector.detections import Detections
@@ -86,9 +88,9 @@ def time_edge(model: DetectorModel, pictures: Sequence[Path]) -> list[EdgeTime]:
     edge_ms: list[list[float]] = [[] for _ in halves]
     for path in pictures:
         network_input = preprocessor.to_input(preprocessor.resize(read_picture(path)))
-        whole_ms.append(timed(lambda x=network_input: whole_backbone(network, x))[0])
+        whole_ms.append(timed(partial(whole_backbone, network, network_input))[0])
         for half, times in zip(halves, edge_ms, strict=True):
-            times.append(timed(lambda half=half, x=network_input: half(x))[0])
+            times.append(timed(partial(half, network_input))[0])
     return [
         EdgeTime(
             half.key_levels,
@@ -100,7 +102,7 @@ def time_edge(model: DetectorModel, pictures: Sequence[Path]) -> list[EdgeTime]:
     ]
 
 
-def _unsplit(network: GeneralizedRCNN, network_input: Tensor, original: np.ndarray) -> Detections:
+def _unsplit(network: GeneralizedRCNN, network_input: Tensor, original: NDArray[np.uint8]) -> Detections:
     with torch.inference_mode():
         found = network([{"image": network_input, "height": original.shape[0], "width": original.shape[1]}])
     return Detections.from_instances(found[0]["instances"])

@@ -1,4 +1,4 @@
-"""Remote inference, the anchor of every result here: send the picture itself, as a common image codec packs it.
+"""Remote inference, the baseline of every result here: send the picture itself, as a common image codec packs it.
 
 original ──► resize once, to 1, 0.75 or 0.5 of the network size ──► encode ──► bytes
 bytes ──► decode ──► scale up to the network size, where it is smaller ──► the detector, which resizes no more
@@ -13,20 +13,23 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, features
 
 from keyfpn.detector.pictures import read_picture
 
 from ..engine.errors import BenchmarkError
+from ..engine.view import View
+from ..engine.way import Sent
 
 NETWORK = "network"
 SIZES: Mapping[str, float] = MappingProxyType({NETWORK: 1.0, "0.75": 0.75, "0.5": 0.5})
 """Size name to the factor of both sides against the network size."""
 
-_ENCODERS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+_ENCODERS: Mapping[str, Mapping[str, int | bool]] = MappingProxyType(
     {
         "jpeg": {"optimize": True, "progressive": True},
         "webp": {"method": 6},
@@ -43,8 +46,8 @@ _QUALITIES = {
 
 
 @dataclass(frozen=True)
-class Anchor:
-    """One way to send a picture."""
+class Baseline:
+    """One way to send a picture itself."""
 
     family: str
     """``jpeg``, ``webp`` or ``avif``."""
@@ -55,37 +58,44 @@ class Anchor:
     size: str
     """One of :data:`SIZES`."""
 
-    def __str__(self) -> str:
+    reads_features: ClassVar[bool] = False
+
+    @property
+    def key(self) -> str:
         return f"{self.family}:quality={self.quality},subsampling={self.subsampling},size={self.size}"
 
-    def encode(self, picture: np.ndarray) -> bytes:
+    def send(self, view: View) -> Sent:
+        data = self.encode(self.shrink(view.original, view.network_size))
+        return Sent(len(data), view.detector.backbone(receive(data, view.network_size)))
+
+    def encode(self, picture: NDArray[np.uint8]) -> bytes:
         """Compress (H, W, 3) uint8 RGB."""
         buffer = io.BytesIO()
-        options = dict(_ENCODERS[self.family])
+        options: dict[str, int | bool | str] = dict(_ENCODERS[self.family])
         if len(_SUBSAMPLINGS[self.family]) > 1 or self.family == "avif":
             options["subsampling"] = self.subsampling
         Image.fromarray(picture).save(buffer, self.family, quality=self.quality, **options)
         return buffer.getvalue()
 
-    def shrink(self, picture: np.ndarray, network_size: tuple[int, int]) -> np.ndarray:
+    def shrink(self, picture: NDArray[np.uint8], network_size: tuple[int, int]) -> NDArray[np.uint8]:
         """What the sender encodes of a picture whose network size is (height, width)."""
         height, width = (max(1, round(side * SIZES[self.size])) for side in network_size)
         return resize(picture, (height, width))
 
 
-def resize(picture: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+def resize(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     """Resize (H, W, 3) uint8 to (height, width) with PIL's bilinear filter, as the detector's test transform does."""
     if picture.shape[:2] == size:
         return picture
     return np.asarray(Image.fromarray(picture).resize(size[::-1], Image.Resampling.BILINEAR))
 
 
-def receive(data: bytes, network_size: tuple[int, int]) -> np.ndarray:
+def receive(data: bytes, network_size: tuple[int, int]) -> NDArray[np.uint8]:
     """What the server's detector sees of an encoded picture: (H, W, 3) uint8 RGB of the network size."""
     return resize(read_picture(data), network_size)
 
 
-def default_anchors(sizes: Sequence[str] = tuple(SIZES)) -> list[Anchor]:
+def default_baselines(sizes: Sequence[str] = tuple(SIZES)) -> list[Baseline]:
     """Every family, subsampling and quality of the study.
 
     Args:
@@ -96,12 +106,13 @@ def default_anchors(sizes: Sequence[str] = tuple(SIZES)) -> list[Anchor]:
     """
     unknown = [size for size in sizes if size not in SIZES]
     if unknown:
-        raise BenchmarkError(f"expected sizes among {', '.join(SIZES)}, found {', '.join(unknown)}")
+        raise BenchmarkError("sizes of sent pictures", f"some of {', '.join(SIZES)}", ", ".join(unknown))
     for family in _ENCODERS:
         if not features.check("jpg" if family == "jpeg" else family):
-            raise BenchmarkError(f"this Pillow has no {family.upper()}: install a wheel of Pillow 11.3 or newer")
+            hint = "Install a wheel of Pillow 11.3 or newer."
+            raise BenchmarkError("package Pillow", f"one that writes {family.upper()}", "one that does not", hint)
     return [
-        Anchor(family, quality, subsampling, size)
+        Baseline(family, quality, subsampling, size)
         for family, subsamplings in _SUBSAMPLINGS.items()
         for subsampling in subsamplings
         for size in sizes

@@ -80,18 +80,18 @@ def ap_at(curve: Sequence[Point], rate: float) -> float | None:
     return curve[-1].ap
 
 
-def bd_rate(test: Sequence[Point], anchor: Sequence[Point]) -> BdRate:
+def bd_rate(test: Sequence[Point], baseline: Sequence[Point]) -> BdRate:
     """The BD-rate of one envelope against another (ITU-T VCEG-M33), by monotone cubics (pchip)."""
-    both = [point.ap for curve in (test, anchor) if curve for point in curve]
-    if not test or not anchor or max(both) == min(both):
+    both = [point.ap for curve in (test, baseline) if curve for point in curve]
+    if not test or not baseline or max(both) == min(both):
         return BdRate(None, 0.0)
-    common = min(test[-1].ap, anchor[-1].ap) - max(test[0].ap, anchor[0].ap)
+    common = min(test[-1].ap, baseline[-1].ap) - max(test[0].ap, baseline[0].ap)
     overlap = max(common, 0.0) / (max(both) - min(both))
-    if overlap == 0 or min(len(test), len(anchor)) < _FEWEST_BD_POINTS:
+    if overlap == 0 or min(len(test), len(baseline)) < _FEWEST_BD_POINTS:
         return BdRate(None, overlap)
     percent = bjontegaard.bd_rate(
-        [point.rate for point in anchor],
-        [point.ap for point in anchor],
+        [point.rate for point in baseline],
+        [point.ap for point in baseline],
         [point.rate for point in test],
         [point.ap for point in test],
         method="pchip",

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator
 from numpy.typing import ArrayLike
 
-from .result import DROPS, STUDY_XFOLD, RateResult
+from .result import DROPS, STUDY_RATIO, RateResult
 
 # Okabe and Ito's palette, which the colour-blind tell apart; each family has a marker of its own besides.
 _STYLES = {
@@ -22,7 +22,7 @@ _STYLES = {
     "learned": ("#0072B2", "P"),
 }
 _OTHER = ("#D55E00", "X")
-_NOTE = {"textcoords": "offset points", "fontsize": 8, "color": "0.3"}
+_SHIFT, _NOTE = "offset points", "0.3"
 
 
 def draw_plot(result: RateResult) -> bytes:
@@ -47,7 +47,7 @@ def draw_plot(result: RateResult) -> bytes:
     axes.grid(alpha=0.25)
     axes.legend(title="lower envelope of", loc="best")
     axes.set_title(f"{result.model.name}, {result.pictures} pictures, {result.precision}")
-    _add_xfold_axis(axes, result)
+    _add_ratio_axis(axes, result)
     png = io.BytesIO()
     figure.savefig(png, format="png")
     return png.getvalue()
@@ -58,33 +58,21 @@ def _draw_levels(axes: Axes, result: RateResult) -> None:
     levels += [(f"{DROPS[drop]}: {floor:.2f}", floor, "--") for drop, floor in result.floors.items()]
     for words, ap, style in levels:
         axes.axhline(ap, color="0.45", linewidth=0.9, linestyle=style, zorder=0)
-        axes.annotate(
-            words,
-            (0.005, ap),
-            xycoords=("axes fraction", "data"),
-            xytext=(0, 2),
-            **_NOTE,
-        )
-    axes.axvline(result.raw_bytes / STUDY_XFOLD, color="0.45", linewidth=0.9, linestyle=":", zorder=0)
-    axes.annotate(
-        f"the study's {STUDY_XFOLD}x",
-        (result.raw_bytes / STUDY_XFOLD, 0.01),
-        xycoords=("data", "axes fraction"),
-        xytext=(3, 0),
-        rotation=90,
-        **_NOTE,
-    )
+        axes.annotate(words, (0.005, ap), (0, 2), ("axes fraction", "data"), _SHIFT, fontsize=8, color=_NOTE)
+    axes.axvline(result.raw_bytes / STUDY_RATIO, color="0.45", linewidth=0.9, linestyle=":", zorder=0)
+    at, words = (result.raw_bytes / STUDY_RATIO, 0.01), f"the study's {STUDY_RATIO}x"
+    axes.annotate(words, at, (3, 0), ("data", "axes fraction"), _SHIFT, fontsize=8, color=_NOTE, rotation=90)
 
 
-def _add_xfold_axis(axes: Axes, result: RateResult) -> None:
-    def swap(values: ArrayLike) -> np.ndarray:
+def _add_ratio_axis(axes: Axes, result: RateResult) -> None:
+    def swap(values: ArrayLike) -> ArrayLike:
         return result.raw_bytes / np.maximum(values, 1e-9)  # matplotlib asks for 0, too
 
     above = axes.secondary_xaxis("top", functions=(swap, swap))
     above.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     above.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}x"))
     above.xaxis.minorticks_off()
-    above.set_xlabel("x-fold less than float32 p2 to p6")
+    above.set_xlabel("compression ratio against float32 p2 to p6")
 
 
 def _bytes(value: float) -> str:

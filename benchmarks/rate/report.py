@@ -11,7 +11,7 @@ from keyfpn.console.tables import Table, ap, interval, print_tables, ratio, sign
 from ..engine.bootstrap import CONFIDENCE, RESAMPLES
 from ..engine.evaluation import AGREEMENT_SCORE, Figures
 from .curves import BdRate
-from .result import DROPS, STUDY_XFOLD, RateResult
+from .result import DROPS, STUDY_RATIO, RateResult
 from .rows import RateRow
 
 _METHOD = f"""## How to read this
@@ -72,7 +72,7 @@ def _study_table(result: RateResult) -> Table:
         relative = None if drop is None else 100 * drop / result.unsplit_ap
         rows.append((family, ap(reached), signed(drop), "–" if relative is None else f"{signed(relative)} %"))
     title = (
-        f"What {STUDY_XFOLD}x ({result.raw_bytes / STUDY_XFOLD:,.0f} bytes per picture) costs: best AP within that rate"
+        f"What {STUDY_RATIO}x ({result.raw_bytes / STUDY_RATIO:,.0f} bytes per picture) costs: best AP within that rate"
     )
     return Table(title, ("family", "AP", "points", "relative"), rows)
 
@@ -80,7 +80,7 @@ def _study_table(result: RateResult) -> Table:
 def _drop_table(result: RateResult) -> Table:
     columns = ["line"]
     for drop, words in DROPS.items():
-        columns += [f"{words} ({result.floors[drop]:.2f} AP)", "x-fold"]
+        columns += [f"{words} ({result.floors[drop]:.2f} AP)", "compression ratio"]
     rows = []
     for line in result.lines:
         cells = [line]
@@ -95,7 +95,7 @@ def _drop_table(result: RateResult) -> Table:
 
 def _bd_table(result: RateResult) -> Table:
     rows = [
-        (test, *("" if anchor == test else _bd_rate(rates[anchor]) for anchor in result.families))
+        (test, *("" if baseline == test else _bd_rate(rates[baseline]) for baseline in result.families))
         for test, rates in result.bd_rates.items()
     ]
     title = "BD-rate: bytes more or less at equal AP than the column's family (share of the AP range that both cover)"
@@ -109,7 +109,7 @@ def _bd_rate(rate: BdRate) -> str:
 def _family_table(result: RateResult, family: str) -> Table:
     pairs = [(row, figures) for row, figures in zip(result.rows, result.figures, strict=True) if row.family == family]
     names = max((_options(row.setting)[0] for row, _ in pairs), key=len)
-    columns = (", ".join(names), "bytes", "x-fold", "AP", "dAP, 95 %", "AP50", "S", "M", "L", "agree")
+    columns = (", ".join(names), "bytes", "compression ratio", "AP", "dAP, 95 %", "AP50", "S", "M", "L", "agree")
     return Table(family, columns, [_figures_row(result, row, figures) for row, figures in pairs])
 
 

@@ -19,7 +19,7 @@ from .baselines import SIZES
 from .curves import BdRate, Point, ap_at, bd_rate, envelope, rate_at
 from .rows import RateRow
 
-STUDY_XFOLD = 7.96
+STUDY_RATIO = 7.96
 """The headline of the study that this project starts from: 7.96 times less data "at 1.4 % AP drop"."""
 DROPS: Mapping[str, str] = MappingProxyType({"points_1.4": "−1.4 points", "relative_3.3": "−3.3 % relative"})
 """Key in ``rate.json`` to its words: that drop, read in points and as the share of 43.0 AP that it was there."""
@@ -89,13 +89,13 @@ class RateResult:
     @property
     def at_study_rate(self) -> dict[str, float | None]:
         """The AP of each family within the study's rate; None for one whose fewest bytes are more."""
-        return {family: ap_at(curve, self.raw_bytes / STUDY_XFOLD) for family, curve in self.families.items()}
+        return {family: ap_at(curve, self.raw_bytes / STUDY_RATIO) for family, curve in self.families.items()}
 
     @cached_property
     def bd_rates(self) -> dict[str, dict[str, BdRate]]:
         """Family to every other family to the BD-rate of the former against the latter."""
         return {
-            test: {anchor: bd_rate(curve, other) for anchor, other in self.families.items() if anchor != test}
+            test: {baseline: bd_rate(curve, other) for baseline, other in self.families.items() if baseline != test}
             for test, curve in self.families.items()
         }
 
@@ -111,18 +111,20 @@ class RateResult:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """What ``rate.json`` holds: AP in points, bytes per picture, x-folds against :attr:`raw_bytes`."""
+        """What ``rate.json`` holds: AP in points, bytes per picture, ``xfold`` the
+        compression ratio against :attr:`raw_bytes`.
+        """
         return conditions(self.model, self.precision, self.pictures, self.figures[0]) | {
             "raw_bytes": round(self.raw_bytes, 1),
             "rows": [self._row(row, figures) for row, figures in zip(self.rows, self.figures, strict=True)],
             "at_drop": {drop: {k: _rounded(v, 1) for k, v in rates.items()} for drop, rates in self.at_drop.items()},
             "at_study_rate": {
-                "xfold": STUDY_XFOLD,
-                "bytes": round(self.raw_bytes / STUDY_XFOLD, 1),
+                "xfold": STUDY_RATIO,
+                "bytes": round(self.raw_bytes / STUDY_RATIO, 1),
                 "AP": {family: _rounded(ap, 3) for family, ap in self.at_study_rate.items()},
             },
             "bd_rate": {
-                test: {anchor: _bd_rate_dict(rate) for anchor, rate in rates.items()}
+                test: {baseline: _bd_rate_dict(rate) for baseline, rate in rates.items()}
                 for test, rates in self.bd_rates.items()
             },
         }

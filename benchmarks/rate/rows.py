@@ -1,21 +1,19 @@
-"""The rows of tables: every way of getting boxes that is compared with the others; those of the rate-AP table."""
+"""The rows of the rate-AP table."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
-
-from torch import Tensor
 
 from keyfpn.detector.coco import Picture
 from keyfpn.detector.model import DetectorModel
-from keyfpn.protocol.geometry import Geometry
-from keyfpn.reconstruct.codec import build_codec, codec_names, identity
-from keyfpn.reconstruct.settings import CodecSettings
+from keyfpn.reconstruct.codec import build_codec, codec_names
 
-from .baselines import Anchor, default_anchors
+from ..engine.codecs import CodecWay
+from ..engine.rows import Row
+from ..engine.session import ORIGINAL
+from .baselines import default_baselines
 
 _SUFFIX_FAMILIES = {"jpg": "jpeg", "tif": "tiff"}
 # zstd next to ans where the study could have used it: on floats, and on the widest and the usual integers.
@@ -28,28 +26,6 @@ _PRECISIONS = (
     "precision=int4,coder=zstd",
 )
 _NETWORK_PRECISIONS = ("precision=fp32", *(f"precision=int{bits}" for bits in (8, 4, 3, 2)))
-
-
-Scope = Literal["rpn", "full"]
-"""Who works on the rebuilt pyramid: the RPN alone, with the true one at the ROI heads, or both, as on a server."""
-
-
-class Rebuild(Protocol):
-    """Stands in for a codec: what a pyramid is after something was done to it."""
-
-    def __call__(self, features: Mapping[str, Tensor], geometry: Geometry) -> tuple[int, dict[str, Tensor]]:
-        """The bytes that it takes, and ``p2 … p6``, of true ones; each (1, C, h, w) float32."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Row:
-    """One way of getting boxes."""
-
-    key: str
-    """Names its measurements in the store."""
-    how: Anchor | CodecSettings | Rebuild | None
-    """None for the original file, which the unsplit detector reads."""
-    scope: Scope = "full"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,18 +61,18 @@ def original_row(pictures: Sequence[Picture]) -> RateRow:
     suffixes = Counter(picture.path.suffix.lower().removeprefix(".") for picture in pictures)
     suffix = suffixes.most_common(1)[0][0]
     family = _SUFFIX_FAMILIES.get(suffix, suffix)
-    return RateRow(key="original", how=None, family=family, setting="original", size="original", key_levels=None)
+    return RateRow(way=ORIGINAL.way, family=family, setting="original", size="original", key_levels=None)
 
 
-def anchor_rows(sizes: Sequence[str]) -> list[RateRow]:
-    """Remote inference with every default anchor of some sizes.
+def baseline_rows(sizes: Sequence[str]) -> list[RateRow]:
+    """Remote inference with every default baseline of some sizes.
 
     Raises:
         BenchmarkError: no such size, or this Pillow cannot encode one of the families.
     """
     return [
-        RateRow(key=str(a), how=a, family=a.family, setting=str(a), size=a.size, key_levels=None)
-        for a in default_anchors(sizes)
+        RateRow(way=baseline, family=baseline.family, setting=baseline.key, size=baseline.size, key_levels=None)
+        for baseline in default_baselines(sizes)
     ]
 
 
@@ -106,13 +82,8 @@ def codec_rows(codecs: Sequence[str], model: DetectorModel) -> list[RateRow]:
     Raises:
         ConfigurationError: settings that cannot work with this model.
     """
-    rows: dict[str, RateRow] = {}
-    for text in codecs:
-        codec = build_codec(text, model)
-        setting = str(codec.settings)
-        # A codec that is published anew is measured anew, and only that one.
-        key = f"{setting}@{identity(codec, model)}"
-        rows[key] = RateRow(
-            key=key, how=codec.settings, family=codec.name, setting=setting, size=None, key_levels=codec.key_levels
-        )
-    return list(rows.values())
+    ways = dict.fromkeys(CodecWay.of(text, model) for text in codecs)
+    return [
+        RateRow(way=way, family=way.settings.name, setting=str(way.settings), size=None, key_levels=way.key_levels)
+        for way in ways
+    ]

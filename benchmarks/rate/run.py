@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..engine.session import Session
 from .baselines import NETWORK
 from .result import RateResult
-from .rows import RateRow, anchor_rows, codec_rows
+from .rows import RateRow, baseline_rows, codec_rows, original_row
 
 
 def run_rate(session: Session, codecs: Sequence[str], sizes: Sequence[str]) -> RateResult:
@@ -16,14 +16,14 @@ def run_rate(session: Session, codecs: Sequence[str], sizes: Sequence[str]) -> R
     Args:
         session: detector and data.
         codecs: settings of the split rows.
-        sizes: at which the anchors are sent.
+        sizes: at which the baselines are sent.
 
     Raises:
         ModelError, PictureError: the detector or the data cannot be used.
         ConfigurationError: codec settings that cannot work.
         BenchmarkError: no room for the features, a cache of other pictures, or a worker that failed.
     """
-    rows = [session.original, *anchor_rows(sizes), *codec_rows(codecs, session.model)]
+    rows = [original_row(session.data.pictures), *baseline_rows(sizes), *codec_rows(codecs, session.model)]
     session.check()
     session.reserve(session.awaiting(rows))
     session.measure(_stages(rows))

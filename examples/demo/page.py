@@ -15,14 +15,14 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
-from keyfpn.benchmarks.rate.baselines import Anchor
+from keyfpn.benchmarks.rate.baselines import Baseline
 from keyfpn.detector.detections import Detections
 from keyfpn.detector.model import DetectorModel, open_detector
 from keyfpn.detector.pictures import Preprocessor, read_picture
 from keyfpn.detector.split import EdgeHalf, ServerHalf
 from keyfpn.reconstruct.codec import LEVELS, build_codec
 
-JPEG = Anchor("jpeg", 85, "4:2:0", "network")
+JPEG = Baseline("jpeg", 85, "4:2:0", "network")
 _SHOWN_SIDE = 560
 _HEAT_MAP_HEIGHT = 120
 

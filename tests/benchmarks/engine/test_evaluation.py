@@ -6,9 +6,9 @@ import pytest
 from keyfpn.benchmarks.engine.evaluation import Evaluator
 from keyfpn.benchmarks.engine.store import Measurement
 from keyfpn.detector.coco import CocoData, as_ground_truth, match, summarize
-from keyfpn.detector.detections import Detections
 from keyfpn.detector.model import DetectorModel
 from keyfpn.detector.pictures import read_picture
+from keyfpn.protocol.detections import Detections
 
 
 @pytest.fixture(scope="module")
@@ -20,8 +20,8 @@ def unsplit(data: CocoData, detect) -> list[Measurement]:
 
 
 @pytest.fixture(scope="module")
-def evaluator(data: CocoData, detector_model: DetectorModel, unsplit: list[Measurement]) -> Evaluator:
-    return Evaluator(data, detector_model.category_ids, unsplit)
+def evaluator(data: CocoData, quick_model: DetectorModel, unsplit: list[Measurement]) -> Evaluator:
+    return Evaluator(data, quick_model.category_ids, unsplit)
 
 
 def results(measurements: list[Measurement], model: DetectorModel, score: float = 0.0) -> list[dict]:
@@ -29,27 +29,27 @@ def results(measurements: list[Measurement], model: DetectorModel, score: float 
 
 
 def test_the_unsplit_detector_agrees_with_itself_and_differs_by_nothing(
-    evaluator: Evaluator, unsplit: list[Measurement], data: CocoData, detector_model: DetectorModel
+    evaluator: Evaluator, unsplit: list[Measurement], data: CocoData, quick_model: DetectorModel
 ) -> None:
     figures = evaluator.evaluate(unsplit)
     assert figures.agreement == 100
     assert set(figures.intervals) == {"AP", "APs", "APm", "APl"}
     assert figures.intervals["AP"] == (0, 0)
     assert figures.bytes == 1000 * (3 + 7 + 11) / 3
-    assert figures.metrics.as_dict() == data.evaluate(results(unsplit, detector_model)).as_dict()
+    assert figures.metrics.as_dict() == data.evaluate(results(unsplit, quick_model)).as_dict()
     assert 5 < figures.metrics.AP < 100
 
 
 def test_worse_boxes_cost_ap_and_agreement(
-    evaluator: Evaluator, unsplit: list[Measurement], data: CocoData, detector_model: DetectorModel
+    evaluator: Evaluator, unsplit: list[Measurement], data: CocoData, quick_model: DetectorModel
 ) -> None:
     worse = [
         Measurement(m.row, m.picture, m.bytes, Detections(m.detections.boxes * 1.04, *_rest(m.detections)))
         for m in unsplit
     ]
     figures = evaluator.evaluate(worse)
-    own = as_ground_truth(results(unsplit, detector_model, score=0.3), like=data.coco)
-    assert figures.agreement == summarize(match(own, results(worse, detector_model), data.image_ids)).AP
+    own = as_ground_truth(results(unsplit, quick_model, score=0.3), like=data.coco)
+    assert figures.agreement == summarize(match(own, results(worse, quick_model), data.image_ids)).AP
     assert 0 < figures.agreement < 100
     difference = figures.metrics.AP - evaluator.evaluate(unsplit).metrics.AP
     low, high = figures.intervals["AP"]

@@ -65,9 +65,9 @@ def test_room_is_asked_for_what_is_missing_alone(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2 * one))
     assert cache.reserve(three) == 2 * one
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2 * one - 1))
-    with pytest.raises(BenchmarkError, match=r"3 pictures need .* GB more, the disk has .* GB free"):
+    with pytest.raises(BenchmarkError, match=r"GB of free disk for the features of 3 pictures, found .* GB\. "):
         cache.reserve(three)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=3 * one))
     assert cache.reserve(three, promised=one) == 2 * one
-    with pytest.raises(BenchmarkError, match="3 pictures need"):
+    with pytest.raises(BenchmarkError, match="the features of 3 pictures"):
         cache.reserve(three, promised=one + 1)

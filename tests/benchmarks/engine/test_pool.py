@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 import os
 import subprocess
 import sys
@@ -8,11 +7,9 @@ import time
 
 import psutil
 import pytest
-from rich.console import Console
 
-from keyfpn.benchmarks.engine import pool as pool_module
-from keyfpn.benchmarks.engine.errors import BenchmarkError
-from keyfpn.benchmarks.engine.pool import Pool, Task, progress
+from keyfpn.benchmarks.engine.errors import WorkerError
+from keyfpn.benchmarks.engine.pool import Pool, Task
 
 # Worker processes find what they run by module and name, and pytest's importlib mode hides this file from them.
 # So these tests run what the standard library has.
@@ -22,36 +19,75 @@ def tasks(*expressions: str) -> list[Task]:
     return [Task(f"picture {index}.jpg", (expression,)) for index, expression in enumerate(expressions)]
 
 
-def pool(workers: int = 2) -> Pool:
-    return Pool(eval, setup=os.putenv, setup_arguments=("KEYFPN_TEST", "1"), workers=workers)
+PID = "__import__('os').getpid()"
 
 
-def test_all_results_come_back_with_their_tasks_from_workers_of_one_thread() -> None:
-    threads = "__import__('torch').get_num_threads()"
-    done = {task.arguments[0]: result for task, result in pool().run(tasks("1 + 1", "2 + 2", threads))}
-    assert done == {"1 + 1": 2, "2 + 2": 4, threads: 1}
+def test_all_results_come_back_with_their_tasks() -> None:
+    with Pool(2) as pool:
+        done = {task.arguments[0]: result for task, result in pool.run(eval, tasks("1 + 1", "2 + 2", PID))}
+    assert (done["1 + 1"], done["2 + 2"]) == (2, 4)
+    assert done[PID] != os.getpid()
+
+
+def test_workers_stay_for_the_next_run_and_end_with_the_pool() -> None:
+    with Pool(1) as pool:
+        ((_, first),) = pool.run(eval, tasks(PID))
+        ((_, second),) = pool.run(eval, tasks(PID))
+        assert first == second
+        assert psutil.pid_exists(first)
+    assert _ends(first)
 
 
 def test_no_task_is_no_work() -> None:
-    assert list(pool().run([])) == []
+    with Pool(2) as pool:
+        assert list(pool.run(eval, [])) == []
 
 
-def test_an_error_names_the_picture_and_what_went_wrong() -> None:
-    with pytest.raises(BenchmarkError, match=r"picture 1\.jpg: ZeroDivisionError: division by zero"):
-        list(pool().run(tasks("1", "1 / 0")))
+def test_an_error_names_the_picture_and_what_went_wrong_and_the_pool_goes_on() -> None:
+    with Pool(2) as pool:
+        expected = r"picture 1\.jpg: expected a result, found ZeroDivisionError: division by zero\. .*is kept"
+        with pytest.raises(WorkerError, match=expected):
+            list(pool.run(eval, tasks("1", "1 / 0")))
+        ((_, result),) = pool.run(eval, tasks("1 + 1"))
+        assert result == 2
+
+
+def test_an_error_of_keyfpn_keeps_its_words_and_gets_the_picture() -> None:
+    subjects = ("p2", "folder/picture 0.jpg")
+    error = "__import__('keyfpn.protocol.errors', fromlist=['x']).FeatureError"
+    raising = "(_ for _ in ()).throw({error}({subject!r}, 'finite numbers', 'NaN', 'Mend it.'))"
+    with Pool(1) as pool:
+        for subject, told in zip(subjects, ("picture 0.jpg: p2", "folder/picture 0.jpg"), strict=True):
+            with pytest.raises(WorkerError) as caught:
+                list(pool.run(eval, tasks(raising.format(error=error, subject=subject))))
+            assert str(caught.value) == f"{told}: expected finite numbers, found NaN. Mend it."
 
 
 def test_a_killed_worker_is_told() -> None:
-    with pytest.raises(BenchmarkError, match="a worker process was killed"):
-        list(pool(1).run(tasks("__import__('os').kill(__import__('os').getpid(), 9)")))
+    with Pool(1) as pool, pytest.raises(WorkerError, match=r"worker process: .* it was killed.* Try fewer --workers"):
+        list(pool.run(eval, tasks(f"__import__('os').kill({PID}, 9)")))
 
 
 def test_closing_early_ends_the_workers() -> None:
-    results = pool(1).run(tasks("__import__('os').getpid()", "__import__('time').sleep(600)"))
+    results = Pool(1).run(eval, tasks(PID, "__import__('time').sleep(600)"))
     _, worker = next(results)
     assert psutil.pid_exists(worker)
     results.close()
     assert _ends(worker)
+
+
+def test_an_interrupt_ends_the_workers() -> None:
+    workers: list[int] = []
+
+    def interrupted() -> None:
+        with Pool(1) as pool:
+            for _, worker in pool.run(eval, tasks(PID, "__import__('time').sleep(600)")):
+                workers.append(worker)
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert _ends(*workers)
 
 
 def test_workers_do_not_outlive_a_killed_parent() -> None:
@@ -59,8 +95,7 @@ def test_workers_do_not_outlive_a_killed_parent() -> None:
 import os
 from keyfpn.benchmarks.engine.pool import Pool, Task
 expressions = "__import__('os').getpid()", "__import__('time').sleep(600)"
-pool = Pool(eval, setup=os.putenv, setup_arguments=("KEYFPN_TEST", "1"), workers=1)
-for _, worker in pool.run([Task("picture.jpg", (expression,)) for expression in expressions]):
+for _, worker in Pool(1).run(eval, [Task("picture.jpg", (expression,)) for expression in expressions]):
     print(worker, flush=True)
 """
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as parent:
@@ -71,18 +106,9 @@ for _, worker in pool.run([Task("picture.jpg", (expression,)) for expression in 
     assert _ends(worker)
 
 
-def test_progress_writes_lines_where_there_is_no_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    clock = iter([100.0, 130.0, 170.0, 180.0])
-    monkeypatch.setattr(pool_module.time, "monotonic", lambda: next(clock, 180.0))
-    text = io.StringIO()
-    with progress(Console(file=text, width=100), "measuring", 4) as advance:
-        advance(1)  # after 30 s: too soon for a line
-        advance(1)
-        advance(2)
-    assert text.getvalue().splitlines() == [
-        "measuring: 2 of 4 after 70 s, about 70 s left",
-        "measuring: 4 of 4 after 80 s, about 0 s left",
-    ]
+def test_the_pool_needs_no_torch() -> None:
+    program = "import sys, keyfpn.benchmarks.engine.pool; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program]).returncode == 0
 
 
 def _ends(worker: int) -> bool:

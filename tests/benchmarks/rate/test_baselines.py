@@ -9,7 +9,7 @@ from PIL import Image
 from PIL.JpegImagePlugin import get_sampling
 
 from keyfpn.benchmarks.engine.errors import BenchmarkError
-from keyfpn.benchmarks.rate.baselines import SIZES, Anchor, default_anchors, receive, resize
+from keyfpn.benchmarks.rate.baselines import SIZES, Baseline, default_baselines, receive, resize
 from keyfpn.detector.pictures import Preprocessor
 
 
@@ -18,7 +18,7 @@ def test_more_quality_costs_more_bytes_and_loses_less(family: str, photo: np.nda
     picture = photo[100:260, 150:350]
     sizes, errors = [], []
     for quality in (20, 50, 90):
-        data = Anchor(family, quality, "4:2:0", "network").encode(picture)
+        data = Baseline(family, quality, "4:2:0", "network").encode(picture)
         received = receive(data, picture.shape[:2])
         assert (received.shape, received.dtype) == (picture.shape, np.uint8)
         sizes.append(len(data))
@@ -30,7 +30,7 @@ def test_more_quality_costs_more_bytes_and_loses_less(family: str, photo: np.nda
 
 def test_jpeg_is_progressive_optimized_and_subsampled_as_asked(photo: np.ndarray) -> None:
     for subsampling, code in (("4:4:4", 0), ("4:2:0", 2)):
-        data = Anchor("jpeg", 60, subsampling, "network").encode(photo)
+        data = Baseline("jpeg", 60, subsampling, "network").encode(photo)
         image = Image.open(io.BytesIO(data))
         assert image.info["progressive"]
         assert get_sampling(image) == code
@@ -41,7 +41,7 @@ def test_jpeg_is_progressive_optimized_and_subsampled_as_asked(photo: np.ndarray
 
 @pytest.mark.parametrize("family", ["jpeg", "webp", "avif"])
 def test_nothing_but_pixels_is_sent(family: str, photo: np.ndarray) -> None:
-    image = Image.open(io.BytesIO(Anchor(family, 50, "4:2:0", "network").encode(photo)))
+    image = Image.open(io.BytesIO(Baseline(family, 50, "4:2:0", "network").encode(photo[:160, :200])))
     assert not image.getexif()
     assert "icc_profile" not in image.info
 
@@ -52,15 +52,15 @@ def test_sender_shrinks_once_as_the_test_transform_does_and_server_scales_up(
     picture = photo[:401, :300]
     network_size = preprocessor.network_size(picture.shape[:2])
     assert network_size == (513, 384)
-    whole = Anchor("jpeg", 95, "4:4:4", "network").shrink(picture, network_size)
+    whole = Baseline("jpeg", 95, "4:4:4", "network").shrink(picture, network_size)
     np.testing.assert_array_equal(whole, preprocessor.resize(picture))
     for name, size in (("0.75", (385, 288)), ("0.5", (256, 192))):
-        anchor = Anchor("jpeg", 95, "4:4:4", name)
-        sent = anchor.shrink(picture, network_size)
+        baseline = Baseline("jpeg", 95, "4:4:4", name)
+        sent = baseline.shrink(picture, network_size)
         assert sent.shape == (*size, 3)
         expected = np.asarray(Image.fromarray(picture).resize(size[::-1], Image.Resampling.BILINEAR))
         np.testing.assert_array_equal(sent, expected)
-        received = receive(anchor.encode(sent), network_size)
+        received = receive(baseline.encode(sent), network_size)
         assert received.shape == whole.shape
         assert np.abs(received.astype(int) - whole).mean() < 8
 
@@ -69,12 +69,12 @@ def test_a_picture_of_network_size_is_not_touched(photo: np.ndarray) -> None:
     assert resize(photo, photo.shape[:2]) is photo
 
 
-def test_every_line_of_the_default_anchors_has_at_least_eight_qualities() -> None:
-    anchors = default_anchors()
-    assert len({str(anchor) for anchor in anchors}) == len(anchors)
+def test_every_line_of_the_default_baselines_has_at_least_eight_qualities() -> None:
+    baselines = default_baselines()
+    assert len({baseline.key for baseline in baselines}) == len(baselines)
     lines = {
-        line: {anchor.quality for anchor in group}
-        for line, group in groupby(anchors, key=lambda anchor: (anchor.family, anchor.subsampling, anchor.size))
+        line: {baseline.quality for baseline in group}
+        for line, group in groupby(baselines, key=lambda one: (one.family, one.subsampling, one.size))
     }
     assert all(len(qualities) >= 8 for qualities in lines.values())
     families = {("jpeg", "4:2:0"), ("jpeg", "4:4:4"), ("webp", "4:2:0"), ("avif", "4:2:0")}
@@ -82,6 +82,6 @@ def test_every_line_of_the_default_anchors_has_at_least_eight_qualities() -> Non
 
 
 def test_sizes_can_be_chosen_and_unknown_ones_are_refused() -> None:
-    assert {anchor.size for anchor in default_anchors(["network", "0.5"])} == {"network", "0.5"}
-    with pytest.raises(BenchmarkError, match=r"expected sizes among network, 0\.75, 0\.5, found 2"):
-        default_anchors(["2"])
+    assert {baseline.size for baseline in default_baselines(["network", "0.5"])} == {"network", "0.5"}
+    with pytest.raises(BenchmarkError, match=r"sizes of sent pictures: expected some of network, 0\.75, 0\.5, found 2"):
+        default_baselines(["2"])

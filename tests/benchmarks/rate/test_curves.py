@@ -72,19 +72,21 @@ def test_ap_at_a_rate() -> None:
 
 
 def test_bd_rate_of_half_the_bytes_is_minus_fifty_percent_and_the_other_way_a_hundred() -> None:
-    anchor = [Point(1000 * 2**i, 10 + i + 0.1 * i**2) for i in range(5)]
-    test = [Point(point.rate / 2, point.ap) for point in anchor]
-    assert bd_rate(test, anchor).percent == pytest.approx(-50)
-    assert bd_rate(anchor, test).percent == pytest.approx(100)
-    assert bd_rate(test, anchor).overlap == 1
+    baseline = [Point(1000 * 2**i, 10 + i + 0.1 * i**2) for i in range(5)]
+    test = [Point(point.rate / 2, point.ap) for point in baseline]
+    assert bd_rate(test, baseline).percent == pytest.approx(-50)
+    assert bd_rate(baseline, test).percent == pytest.approx(100)
+    assert bd_rate(test, baseline).overlap == 1
 
 
 def test_bd_rate_is_the_mean_log_ratio_over_the_shared_ap() -> None:
-    anchor = [Point(1000, 10), Point(3000, 13), Point(5000, 15), Point(20_000, 18)]
+    baseline = [Point(1000, 10), Point(3000, 13), Point(5000, 15), Point(20_000, 18)]
     test = [Point(900, 12), Point(1500, 14), Point(2500, 17), Point(9000, 20)]
     grid = np.linspace(12, 18, 20_001)
-    logs = [PchipInterpolator([p.ap for p in curve], np.log([p.rate for p in curve]))(grid) for curve in (test, anchor)]
-    result = bd_rate(test, anchor)
+    logs = [
+        PchipInterpolator([p.ap for p in curve], np.log([p.rate for p in curve]))(grid) for curve in (test, baseline)
+    ]
+    result = bd_rate(test, baseline)
     assert result.percent == pytest.approx(100 * (math.exp(np.mean(logs[0] - logs[1])) - 1), abs=0.01)
     assert result.overlap == pytest.approx(6 / 10)
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,22 +14,25 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
+from keyfpn.benchmarks import options as options_module
 from keyfpn.benchmarks.cli import app
 from keyfpn.benchmarks.engine.pool import Pool, Task
 from keyfpn.benchmarks.rate import rows
-from keyfpn.benchmarks.rate.baselines import Anchor
+from keyfpn.benchmarks.rate.baselines import Baseline
 from keyfpn.benchmarks.rate.curves import Point, envelope, rate_at
 from keyfpn.detector.coco import CocoData
 from keyfpn.detector.model import DetectorModel
 from keyfpn.detector.pictures import read_picture
 
-ANCHORS = [
-    *(Anchor("jpeg", quality, "4:2:0", "network") for quality in (5, 15, 80)),
-    Anchor("jpeg", 40, "4:4:4", "0.5"),
-    Anchor("avif", 40, "4:2:0", "0.75"),
+BASELINES = [
+    *(Baseline("jpeg", quality, "4:2:0", "network") for quality in (5, 15, 80)),
+    Baseline("jpeg", 40, "4:4:4", "0.5"),
+    Baseline("avif", 40, "4:2:0", "0.75"),
 ]
 CODECS = ["raw:precision=fp32", "interpolate:levels=p3+p5,precision=int4,ranges=picture"]
-ROWS = 1 + len(ANCHORS) + len(CODECS)
+ROWS = 1 + len(BASELINES) + len(CODECS)
+SharePool = Callable[[int], Any]
+Run = Callable[..., Result]
 ROW_KEYS = {"family", "setting", "size", "key_levels", "bytes", "xfold", "AP", "AP50", "APs", "APm", "APl"} | {
     "agreement",
     "dAP_low",
@@ -36,15 +40,20 @@ ROW_KEYS = {"family", "setting", "size", "key_levels", "bytes", "xfold", "AP", "
 }
 
 
-@pytest.fixture(scope="module", autouse=True)
-def few_anchors() -> Iterator[None]:
+@pytest.fixture(scope="module")
+def run(quick_model: DetectorModel, share_worker: SharePool) -> Iterator[Run]:
+    """Runs the command, in this process but for the worker."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rows, "default_anchors", lambda sizes: ANCHORS)
-        yield
+        patch.setattr(rows, "default_baselines", lambda sizes: BASELINES)
+        patch.setattr(options_module, "Pool", share_worker)
+        yield partial(run_rate, str(quick_model.folder))
 
 
-def run(folder: Path, cache: Path, out: Path, *options: str, codecs: list[str] = CODECS) -> Result:
+def run_rate(
+    detector: str, folder: Path, cache: Path, out: Path, *options: str, codecs: Sequence[str] = CODECS
+) -> Result:
     arguments = ["rate", "--images", str(folder), "--annotations", str(folder / "annotations.json")]
+    arguments += ["--detector", detector]
     arguments += ["--out", str(out), "--cache", str(cache), "--workers", "1", "--precision", "fp32"]
     arguments += [text for codec in codecs for text in ("--codec", codec)]
     return CliRunner().invoke(app, [*arguments, *options])
@@ -72,12 +81,12 @@ class Runs:
 
 
 @pytest.fixture(scope="module")
-def runs(data_folder: Path, tmp_path_factory: pytest.TempPathFactory, few_anchors: None) -> Runs:
+def runs(run: Run, data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Runs:
     cache, out = tmp_path_factory.mktemp("cache"), tmp_path_factory.mktemp("out")
     whole_run = Pool.run
 
-    def interrupted(self: Pool, tasks: list[Task]) -> Iterator[Any]:
-        results = whole_run(self, tasks)
+    def interrupted(self: Pool, function: Callable[..., Any], tasks: Sequence[Task]) -> Iterator[Any]:
+        results = whole_run(self, function, tasks)
         yield next(results)
         results.close()
         raise KeyboardInterrupt
@@ -100,11 +109,11 @@ def test_a_run_goes_on_where_it_was_interrupted(runs: Runs) -> None:
     assert json.loads((runs.out / "rate.json").read_text()) == runs.document
 
 
-def test_the_unsplit_ap_is_the_detectors(runs: Runs, data: CocoData, detect, detector_model: DetectorModel) -> None:
+def test_the_unsplit_ap_is_the_detectors(runs: Runs, data: CocoData, detect, quick_model: DetectorModel) -> None:
     results = [
         result
         for picture in data.pictures
-        for result in detect(read_picture(picture.path)).to_coco(picture.id, detector_model.category_ids)
+        for result in detect(read_picture(picture.path)).to_coco(picture.id, quick_model.category_ids)
     ]
     assert runs.document["unsplit"] == data.evaluate(results).as_dict()
 
@@ -112,7 +121,7 @@ def test_the_unsplit_ap_is_the_detectors(runs: Runs, data: CocoData, detect, det
 def test_the_document_has_the_promised_shape(runs: Runs, data: CocoData) -> None:
     document = runs.document
     assert document["pictures"] == 3
-    assert document["network_size"] == {"short_side": 384, "long_side_max": 640}
+    assert document["network_size"] == {"short_side": 192, "long_side_max": 320}
     assert len(document["rows"]) == ROWS
     assert all(set(row) == ROW_KEYS for row in document["rows"])
     by_setting = {row["setting"]: row for row in document["rows"]}
@@ -168,7 +177,9 @@ def test_the_plot_shows_every_family_in_its_colour(runs: Runs) -> None:
     assert {(0xE6, 0x9F, 0x00), (0x00, 0x9E, 0x73), (0xCC, 0x79, 0xA7), (0, 0, 0)} <= colours
 
 
-def test_more_rows_and_fewer_pictures_measure_only_what_is_new(runs: Runs, data_folder: Path, tmp_path: Path) -> None:
+def test_more_rows_and_fewer_pictures_measure_only_what_is_new(
+    run: Run, runs: Runs, data_folder: Path, tmp_path: Path
+) -> None:
     codecs = [*CODECS, "raw:precision=int2,ranges=minmax"]
     result = run(data_folder, runs.cache, tmp_path, "--limit", "2", codecs=codecs)
     assert result.exit_code == 0, result.stderr
@@ -176,13 +187,15 @@ def test_more_rows_and_fewer_pictures_measure_only_what_is_new(runs: Runs, data_
     assert json.loads((tmp_path / "rate.json").read_text())["pictures"] == 2
 
 
-def test_a_cache_of_other_pictures_is_refused(runs: Runs, data_folder: Path, tmp_path: Path) -> None:
+def test_a_cache_of_other_pictures_is_refused(run: Run, runs: Runs, data_folder: Path, tmp_path: Path) -> None:
     for path in data_folder.iterdir():
         (tmp_path / path.name).write_bytes(path.read_bytes())
     Image.new("RGB", (512, 512)).save(tmp_path / "7.jpg")
     result = run(tmp_path, runs.cache, tmp_path / "out")
     assert result.exit_code == 2
-    expected = r"error: .*measured on other pictures: expected \d+ bytes in .*7\.jpg, found \d+.*\n"
+    expected = (
+        r"error: .*expected measurements of these pictures \(.*7\.jpg has \d+ bytes\), found .* \(\d+ bytes\)\. .*\n"
+    )
     assert re.fullmatch(expected, result.stderr)
 
 
@@ -197,7 +210,7 @@ def test_a_cache_of_other_pictures_is_refused(runs: Runs, data_folder: Path, tmp
     ],
 )
 def test_what_the_user_can_mend_is_one_line_and_exit_code_2(
-    data_folder: Path, tmp_path: Path, options: list[str], message: str
+    run: Run, data_folder: Path, tmp_path: Path, options: list[str], message: str
 ) -> None:
     result = run(data_folder, tmp_path / "cache", tmp_path / "out", *options)
     assert (result.exit_code, result.stdout) == (2, "")
@@ -207,14 +220,14 @@ def test_what_the_user_can_mend_is_one_line_and_exit_code_2(
     assert not (tmp_path / "out").exists()
 
 
-def test_annotations_of_foreign_categories_are_refused(data_folder: Path, tmp_path: Path) -> None:
+def test_annotations_of_foreign_categories_are_refused(run: Run, data_folder: Path, tmp_path: Path) -> None:
     document = json.loads((data_folder / "annotations.json").read_text())
     document |= {"categories": [{"id": 1001, "name": "galaxy"}], "annotations": []}
     foreign = tmp_path / "foreign.json"
     foreign.write_text(json.dumps(document))
     result = run(data_folder, tmp_path / "cache", tmp_path / "out", "--annotations", str(foreign))
     assert result.exit_code == 2
-    assert "expected annotations in categories of the detector" in result.stderr
+    assert "foreign.json: expected annotations in categories of the detector" in result.stderr
 
 
 def test_help_teaches_by_an_example() -> None:
