@@ -16,13 +16,16 @@ from PIL import Image
 from torch import Tensor
 
 from keyfpn.benchmarks.rate.baselines import Baseline
-from keyfpn.detector.detections import Detections
+from keyfpn.console.drawing import DRAWN_SCORE, draw
+from keyfpn.detector import detections
 from keyfpn.detector.model import DetectorModel, open_detector
 from keyfpn.detector.pictures import Preprocessor, read_picture
 from keyfpn.detector.split import EdgeHalf, ServerHalf
+from keyfpn.protocol.detections import Detections, LabelMap
 from keyfpn.reconstruct.codec import LEVELS, build_codec
 
 JPEG = Baseline("jpeg", 85, "4:2:0", "network")
+_TEMPLATES = Path(__file__).with_name("templates")
 _SHOWN_SIDE = 560
 _HEAT_MAP_HEIGHT = 120
 
@@ -71,7 +74,7 @@ def write_page(out: Path, pictures: Sequence[Path], answers: Sequence[Mapping[st
     by_name = {answer["name"]: answer for answer in answers if answer["event"] == "frame"}
     way = _Way(model, codec)
     sections = [way.section(path, by_name[path.stem], out) for path in pictures]
-    environment = jinja2.Environment(loader=jinja2.PackageLoader(__package__), autoescape=True)
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True)
     html = environment.get_template("page.html").render(sections=sections, codec=codec, jpeg=JPEG, model=model)
     page = out / "report.html"
     page.write_text(html, encoding="utf-8")
@@ -96,8 +99,11 @@ class _Way:
         geometry = self._model.geometry(network_size)
         features = self._edge(self._preprocessor.to_input(resized))
         rebuilt = self._codec.decode(self._codec.encode(features), geometry)
-        found = Detections.from_instances(self._server(features, network_size, (picture.shape[0], picture.shape[1])))
-        drawn = found.draw(picture, self._model.class_names)
+        image_size = (picture.shape[0], picture.shape[1])
+        unsplit = detections.Detections.from_instances(self._server(features, network_size, image_size))
+        names = LabelMap(tuple(self._model.class_names), tuple(self._model.category_ids))
+        found = Detections(unsplit.boxes, unsplit.scores, unsplit.classes, names)
+        drawn = draw(found, picture)
         (out / "unsplit").mkdir(exist_ok=True)
         drawn.save(out / "unsplit" / f"{path.stem}.jpg", quality=92)
         with Image.open(out / "split" / f"{path.stem}.jpg") as split:
@@ -106,8 +112,8 @@ class _Way:
             name=path.name,
             unsplit=_jpeg_url(drawn),
             split=split_url,
-            unsplit_boxes=len(found.above(0.5)),
-            split_boxes=sum(detection["score"] >= 0.5 for detection in answer["detections"]),
+            unsplit_boxes=len(found.above(DRAWN_SCORE)),
+            split_boxes=sum(detection["score"] >= DRAWN_SCORE for detection in answer["detections"]),
             levels=self._levels(features, rebuilt),
             raw_bytes=geometry.raw_bytes(),
             packet_bytes=answer["bytes"],

@@ -22,7 +22,8 @@ from keyfpn.benchmarks import options as options_module
 from keyfpn.benchmarks.cli import app
 from keyfpn.benchmarks.engine.errors import BenchmarkError
 from keyfpn.benchmarks.engine.features import FeatureCache
-from keyfpn.benchmarks.levels import mix
+from keyfpn.benchmarks.levels import mix, plot
+from keyfpn.benchmarks.levels import rows as level_rows
 from keyfpn.benchmarks.levels.study import run_levels
 from keyfpn.benchmarks.rate import rows
 from keyfpn.detector.model import DetectorModel
@@ -32,6 +33,8 @@ SharePool = Callable[[int], Any]
 Run = Callable[..., Result]
 PICTURES = 2
 STEPS = (-0.1, 0.0, 0.1)
+FACTORS = (2.0, 16.0)
+DEGRADATIONS = len(FACTORS) * (5 + 1) + 4  # each level alone and all together, neighbours at the largest
 RULES = 3  # of the study: p3 scaled down, p5 scaled up, the even mix
 FIGURES = {"factors.png", "pairs.png", "p4mix.png", "keysets.png"}
 METRICS = ("AP", "AP50", "APs", "APm", "APl")
@@ -41,6 +44,8 @@ METRICS = ("AP", "AP50", "APs", "APm", "APl")
 def run(quick_model: DetectorModel, share_worker: SharePool) -> Iterator[Run]:
     """Runs a command on a few pictures, in this process but for the worker, with a small search."""
     with pytest.MonkeyPatch.context() as patch:
+        for module in (level_rows, plot):
+            patch.setattr(module, "FACTORS", FACTORS)
         patch.setattr(mix, "_STEPS", STEPS)
         patch.setattr(mix, "beyond", lambda *_: [])  # on two pictures it would follow noise
         patch.setattr(rows, "default_baselines", lambda sizes: [])
@@ -94,9 +99,8 @@ def study(run: Run, data_folder: Path, tmp_path_factory: pytest.TempPathFactory)
 
 def test_everything_is_measured_once_and_every_file_is_there(study: Study) -> None:
     assert study.first.exit_code == 0, study.first.stderr
-    settings = (
-        28 + 15 + 3 + RULES + 1 + len({tuple(study.document["p4_search"][m]) for m in ("least_squares", "winner")})
-    )
+    searched = {tuple(study.document["p4_search"][found]) for found in ("least_squares", "winner")}
+    settings = DEGRADATIONS + 15 + 3 + RULES + 1 + len(searched)
     grid = len(STEPS) ** 2
     assert measured(study.first) == PICTURES * (1 + 2 * settings + 1 + 2 * grid)
     assert measured(study.repeated) == 0
@@ -117,7 +121,7 @@ def test_the_size_of_the_features_is_said_before_there_is_any_work(study: Study)
 
 def test_both_scopes_have_every_setting(study: Study) -> None:
     kinds = Counter((row["kind"], row["scope"]) for row in study.document["rows"])
-    for kind, count in (("degrade", 28), ("keyset", 15), ("precision", 3)):
+    for kind, count in (("degrade", DEGRADATIONS), ("keyset", 15), ("precision", 3)):
         assert kinds[kind, "rpn"] == kinds[kind, "full"] == count
     for row in study.document["rows"]:
         assert {*METRICS, "agreement", "xfold", "elements", "bytes", "dAP_low", "dAPl_high"} <= set(row)
@@ -217,13 +221,13 @@ def test_rows_of_the_full_scope_serve_the_rate_benchmark(
 
 
 def test_one_degradation_alone(run: Run, study: Study, data_folder: Path, tmp_path: Path) -> None:
-    result = run(data_folder, study.cache, tmp_path, "--cr", "1", "1", "1", "1", "4", "--json", "--cr", "p2=1.5")
+    result = run(data_folder, study.cache, tmp_path, "--cr", "1", "1", "1", "1", "16", "--json", "--cr", "p2=1.5")
     assert result.exit_code == 0, result.stderr
     assert measured(result) == PICTURES * 2  # the first is in the study
     document = json.loads(result.stdout)
     assert [(row["factors"], row["scope"]) for row in document["rows"]] == [
-        ([1, 1, 1, 1, 4], "rpn"),
-        ([1, 1, 1, 1, 4], "full"),
+        ([1, 1, 1, 1, 16], "rpn"),
+        ([1, 1, 1, 1, 16], "full"),
         ([1.5, 1, 1, 1, 1], "rpn"),
         ([1.5, 1, 1, 1, 1], "full"),
     ]

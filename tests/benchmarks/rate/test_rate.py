@@ -121,7 +121,7 @@ def test_the_unsplit_ap_is_the_detectors(runs: Runs, data: CocoData, detect, qui
 def test_the_document_has_the_promised_shape(runs: Runs, data: CocoData) -> None:
     document = runs.document
     assert document["pictures"] == 3
-    assert document["network_size"] == {"short_side": 192, "long_side_max": 320}
+    assert document["network_size"] == {"short_side": 128, "long_side_max": 256}
     assert len(document["rows"]) == ROWS
     assert all(set(row) == ROW_KEYS for row in document["rows"])
     by_setting = {row["setting"]: row for row in document["rows"]}
@@ -165,7 +165,8 @@ def test_tables_name_the_study_and_every_row(runs: Runs) -> None:
         assert "What 7.96x" in text
         assert "RPN and ROI heads both" in " ".join(text.split())
         for row in runs.document["rows"]:
-            assert re.search(rf"{row['bytes']:,.0f}.*\b{row['AP']:.2f}", text)
+            aps = "|".join(f"{row['AP'] + rounded:.2f}" for rounded in (-0.0005, 0.0005))
+            assert re.search(rf"{row['bytes']:,.0f}.*\b({aps})", text)
     assert page.count("\n## ") == 4 + len({row["family"] for row in runs.document["rows"]})
     assert {path.name for path in runs.out.iterdir()} == {"rate.json", "rate.md", "rate.png"}
 
