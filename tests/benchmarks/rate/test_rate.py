@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -229,6 +230,19 @@ def test_annotations_of_foreign_categories_are_refused(run: Run, data_folder: Pa
     result = run(data_folder, tmp_path / "cache", tmp_path / "out", "--annotations", str(foreign))
     assert result.exit_code == 2
     assert "foreign.json: expected annotations in categories of the detector" in result.stderr
+
+
+def test_a_picture_that_fails_in_a_worker_is_named_and_is_no_wrong_usage(
+    run: Run, data_folder: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "pictures"
+    shutil.copytree(data_folder, folder)
+    (folder / "7.jpg").write_bytes((folder / "7.jpg").read_bytes()[:2000])  # the header is good
+    result = run(folder, tmp_path / "cache", tmp_path / "out", codecs=CODECS[:1])
+    assert (result.exit_code, result.stdout) == (1, "")
+    error = result.stderr.splitlines()[-1]
+    assert re.match(r"error: .*7\.jpg: .*corrupt picture.*", error)
+    assert not (tmp_path / "out").exists()
 
 
 def test_help_teaches_by_an_example() -> None:
