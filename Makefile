@@ -9,7 +9,7 @@ RUN := .venv/bin
 .PHONY: demo test lint format types proto clean
 
 demo: .venv/.synced
-	$(RUN)/python -m keyfpn.benchmarks.demo
+	$(RUN)/python -m examples.demo
 
 test: .venv/.synced lint types
 	$(RUN)/pytest --cov=keyfpn.protocol --cov-fail-under=100

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from keyfpn.detector.coco import Picture
-from keyfpn.detector.manifest import Manifest
-from keyfpn.detector.model import DetectorModel
 from keyfpn.reconstruct.fit import mix_equations, rounded_mix, solve_mix
-from keyfpn.reconstruct.parameters import Mix, Parameters
-from keyfpn.training.fit import publish
+from keyfpn.reconstruct.parameters import Mix
 
-from .. import measure
-from ..evaluation import Figures
-from ..rows import Scope
-from ..session import Session
-from .rebuild import P4_OF_P3_AND_P5, P4Mix
+from ..engine import measure
+from ..engine.evaluation import Figures
+from ..engine.measure import Source
+from ..engine.session import ORIGINAL, Session
+from .rebuild import P4Mix
 from .rows import Measured, mix_rows
+from .scopes import Scope
 
 PICTURES = 200
 """Of the train pictures, by id."""
@@ -72,8 +70,8 @@ def search_mix(session: Session, scope: Scope) -> MixSearch:
         BenchmarkError: a worker failed, or no picture has an annotation.
     """
     least_squares = fit_mix(session)
-    session.measure([[session.original]])
-    (unsplit,) = session.evaluate([session.original])
+    session.measure([[ORIGINAL]])
+    (unsplit,) = session.evaluate([ORIGINAL])
     measured: list[Measured] = []
     untried = grid_around(least_squares)
     while untried:
@@ -110,16 +108,10 @@ def beyond(tried: Collection[Mix], winner: Mix) -> list[Mix]:
 
 def fit_mix(session: Session) -> Mix:
     """(a, b) of least squared error in p4, every picture weighing alike."""
-    return solve_mix(sum(session.map(p4_equations, "least squares")))
+    return solve_mix(sum(session.map(p4_equations, "least squares"), start=np.zeros((2, 3))))
 
 
-def p4_equations(picture: Picture) -> np.ndarray:
+def p4_equations(source: Source, picture: Picture) -> NDArray[np.float64]:
     """A picture's part of the least squares; in a worker process."""
-    features = measure.features(picture)
+    features = measure.features(source, picture)
     return mix_equations(features["p4"], features["p3"], features["p5"])
-
-
-def publish_mix(model: DetectorModel, mix: Mix, folder: Path) -> Manifest:
-    """Write the model with this mix as what ``interpolate`` rebuilds p4 with; the model's own folder will do."""
-    parameters = Parameters.of(model)
-    return publish(model, replace(parameters, mixes={**parameters.mixes, P4_OF_P3_AND_P5: mix}), folder)

@@ -13,11 +13,11 @@ from matplotlib.figure import Figure
 from keyfpn.console.tables import ratio
 from keyfpn.reconstruct.codec import LEVELS
 
-from ..rows import Scope
 from .mix import MixSearch, best, mix_of
 from .rebuild import KEY_LEVELS, Degrade
 from .result import SIZES, STUDY_PAIRS, LevelResult
-from .rows import FACTORS, PAIRS, SCOPES, Measured
+from .rows import FACTORS, PAIRS, Measured
+from .scopes import SCOPES, Scope
 
 FIGURES: Mapping[str, str] = MappingProxyType(
     {
@@ -146,8 +146,8 @@ def _draw_front(axes: Axes, result: LevelResult, scope: Scope) -> None:
     front = result.front(scope)
     at = [places[_levels(one)] for one in front]
     axes.plot(at, [one.ap for one in front], "-", color="0.5", label="Pareto front", zorder=0)
-    folds = {_levels(one): result.xfold(one) for one in sets}
-    names = [f"{'+'.join(levels)}  {ratio(folds[levels])}x" for levels in places]
+    ratios = {_levels(one): result.ratio(one) for one in sets}
+    names = [f"{'+'.join(levels)}  {ratio(ratios[levels])}x" for levels in places]
     axes.set_xticks(range(len(places)), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
     for levels, label in zip(places, axes.get_xticklabels(), strict=True):
         label.set_fontweight("bold" if levels == KEY_LEVELS else "normal")

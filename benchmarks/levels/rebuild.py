@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -13,7 +14,9 @@ from keyfpn.reconstruct.codec import LEVELS
 from keyfpn.reconstruct.interpolate import InterpolateCodec, scale
 from keyfpn.reconstruct.parameters import Mix, Parameters
 
-from ..errors import BenchmarkError
+from ..engine.errors import BenchmarkError
+from ..engine.view import View
+from ..engine.way import Sent
 
 KEY_LEVELS = ("p3", "p5")
 """What the study sends."""
@@ -33,14 +36,29 @@ class Degrade:
     factors: tuple[float, ...]
     """Of p2 … p6, each at least 1; 1 leaves a level as it is."""
 
-    def __call__(self, features: Mapping[str, Tensor], geometry: Geometry) -> tuple[int, dict[str, Tensor]]:
+    reads_features: ClassVar[bool] = True
+
+    @property
+    def setting(self) -> str:
+        """The factors, as ``--cr`` takes them."""
+        return " ".join(repr(factor).removesuffix(".0") for factor in self.factors)
+
+    @property
+    def key(self) -> str:
+        return f"degrade:{self.setting}"
+
+    def send(self, view: View) -> Sent:
+        return Sent(_FLOAT32_BYTES * self.elements(view.geometry), self.degrade(view.features, view.geometry))
+
+    def degrade(self, features: Mapping[str, Tensor], geometry: Geometry) -> dict[str, Tensor]:
+        """``p2 … p6`` scaled down and up again, each (1, C, h, w) float32, of true ones."""
         degraded = {}
         for level, factor in zip(LEVELS, self.factors, strict=True):
             feature = features[level]
             _, height, width = geometry.level_shape(level)
             small = (_shrunk(height, factor), _shrunk(width, factor))
             degraded[level] = feature if factor == 1 else scale(scale(feature, small), (height, width))
-        return _FLOAT32_BYTES * self.elements(geometry), degraded
+        return degraded
 
     def elements(self, geometry: Geometry) -> int:
         """Values of the small levels together."""
@@ -60,19 +78,17 @@ class Degrade:
         """Read one factor per level, ``1 1 1 1 4``, or those that are not 1 by name, ``p6=4``.
 
         Raises:
-            BenchmarkError: another number of factors, a factor below 1, or a level that the pyramid has not.
+            BenchmarkError: another number of factors, a factor below 1, or a level that the pyramid does not have.
         """
         words = text.replace(",", " ").split()
         if any("=" in word for word in words):
             named = {level: _factor(value, text) for level, _, value in (word.partition("=") for word in words)}
             unknown = [level for level in named if level not in LEVELS]
             if unknown:
-                raise BenchmarkError(f"--cr {text}: expected levels among {', '.join(LEVELS)}, found {unknown[0]}")
+                raise BenchmarkError(f"--cr {text}", f"levels among {', '.join(LEVELS)}", unknown[0])
             return cls(tuple(named.get(level, 1.0) for level in LEVELS))
         if len(words) != len(LEVELS):
-            raise BenchmarkError(
-                f"--cr {text}: expected {len(LEVELS)} factors, for {', '.join(LEVELS)}, found {len(words)}"
-            )
+            raise BenchmarkError(f"--cr {text}", f"{len(LEVELS)} factors, for {', '.join(LEVELS)}", len(words))
         return cls(tuple(_factor(word, text) for word in words))
 
 
@@ -83,11 +99,29 @@ class P4Mix:
     mix: Mix
     """(a, b)."""
 
-    def __call__(self, features: Mapping[str, Tensor], geometry: Geometry) -> tuple[int, dict[str, Tensor]]:
+    key_levels: ClassVar[tuple[str, ...]] = KEY_LEVELS
+    reads_features: ClassVar[bool] = True
+
+    @property
+    def setting(self) -> str:
+        """A and b, by name."""
+        a, b = self.mix
+        return f"a={a!r},b={b!r}"
+
+    @property
+    def key(self) -> str:
+        return f"p4mix:{self.setting}"
+
+    def send(self, view: View) -> Sent:
+        sent = _FLOAT32_BYTES * view.geometry.elements(KEY_LEVELS)
+        return Sent(sent, self.rebuild(view.features, view.geometry))
+
+    def rebuild(self, features: Mapping[str, Tensor], geometry: Geometry) -> dict[str, Tensor]:
+        """``p2 … p6``, each (1, C, h, w) float32, out of the true p3 and p5."""
         codec = InterpolateCodec(KEY_LEVELS, Parameters(mixes={P4_OF_P3_AND_P5: self.mix}))
         sent = {level: features[level] for level in (*KEY_LEVELS, "p6")}  # p6 is exact from p5
         rebuilt = sent | codec.rebuild([level for level in LEVELS if level not in sent], sent, geometry)
-        return _FLOAT32_BYTES * geometry.elements(KEY_LEVELS), {level: rebuilt[level] for level in LEVELS}
+        return {level: rebuilt[level] for level in LEVELS}
 
 
 def _shrunk(side: int, factor: float) -> int:
@@ -100,5 +134,5 @@ def _factor(word: str, text: str) -> float:
     except ValueError:
         factor = 0.0
     if not isfinite(factor) or factor < 1:
-        raise BenchmarkError(f"--cr {text}: expected factors of at least 1, found {word or 'none'}")
+        raise BenchmarkError(f"--cr {text}", "factors of at least 1", word or "none")
     return factor

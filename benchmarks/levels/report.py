@@ -3,34 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from rich.console import Console
 
 from keyfpn.console.tables import Table, ap, interval, print_tables, ratio, signed
 from keyfpn.reconstruct.codec import LEVELS
 from keyfpn.reconstruct.parameters import Mix
-from keyfpn.reconstruct.settings import CodecSettings
 
-from ..bootstrap import CONFIDENCE, RESAMPLES
-from ..evaluation import AGREEMENT_SCORE
-from ..result import STUDY_XFOLD
-from ..rows import Scope
+from ..engine.bootstrap import CONFIDENCE, RESAMPLES
+from ..engine.codecs import CodecWay
+from ..engine.evaluation import AGREEMENT_SCORE
+from ..rate.result import STUDY_RATIO
 from .mix import best
 from .plot import FIGURES
 from .rebuild import KEY_LEVELS, Degrade, P4Mix
 from .result import SIZES, STUDY_PAIRS, LevelResult
-from .rows import FACTORS, PAIRS, SCOPES, STUDY_RULES, Measured, own_mix
+from .rows import FACTORS, PAIRS, STUDY_RULES, Kind, Measured, own_mix
+from .scopes import SCOPES, Scope
 
 _LARGEST = FACTORS[-1]
+_KINDS: Mapping[Kind, str] = MappingProxyType(
+    {
+        "keyset": "Key levels in float32",
+        "precision": "The study's key levels in fewer bytes",
+        "p4mix": "p3 and p5 sent: the rule for p4, a and b",
+        "degrade": "Degraded levels, factors of p2 to p6",
+    }
+)
 _METHOD = f"""## How to read this
 
 * **Scopes.** `rpn`: the RPN works on the degraded or rebuilt pyramid, the ROI heads on the true one, as in the study.
   `full`: both work on the rebuilt one, as on a server, which has no other.
 * **Degraded** levels are scaled down by a factor and up again, bilinear both ways. `p4mix` sends p3 and p5 in float32
   and rebuilds p4 as a · up(p5) + b · down(p3). Key sets are whole packets, decoded.
-* **values** are sent, mean per picture. **x-fold** is against p2 to p6 in float32: by count of values for degraded
-  levels and `p4mix`, by bytes of whole packets for key levels. A detector in bf16 leaves the low half of a float32
-  empty, which zstd finds and no study of float32 features would.
+* **values** are sent, mean per picture. The **compression ratio** is against p2 to p6 in float32: by count of values
+  for degraded levels and `p4mix`, by bytes of whole packets for key levels. A detector in bf16 leaves the low half of a
+  float32 empty, which zstd finds and no study of float32 features would.
 * **dAP**: the {100 * CONFIDENCE:.0f} % interval of the AP difference to the unsplit detector, by a paired bootstrap
   over pictures ({RESAMPLES} resamples). A star marks a difference whose interval leaves out 0: the others are within
   the noise.
@@ -86,15 +95,15 @@ def _headline(result: LevelResult) -> str:
     by_count = result.raw_elements / result.studys("full")[0].elements
     words = [
         f"By count of values, {'+'.join(KEY_LEVELS)} are {by_count:.3f}x less than p2 to p6. The study's "
-        f"{STUDY_XFOLD}x is another {STUDY_XFOLD / by_count:.3f}x, which sending these levels does not give and the "
+        f"{STUDY_RATIO}x is another {STUDY_RATIO / by_count:.3f}x, which sending these levels does not give and the "
         "study does not explain."
     ]
-    within = {scope: result.at_study_xfold(scope) for scope in SCOPES}
+    within = {scope: result.at_study_ratio(scope) for scope in SCOPES}
     found = within["full"]
     if found is not None:
         drops = " and ".join(f"{_drop(result, one)} ({scope})" for scope, one in within.items() if one is not None)
         words.append(
-            f"Of what was measured, {found.row.setting} is the first beyond it, {ratio(result.xfold(found))}x: {drops}."
+            f"Of what was measured, {found.row.setting} is the first beyond it, {ratio(result.ratio(found))}x: {drops}."
         )
     return " ".join(words)
 
@@ -122,7 +131,7 @@ def _cheapest(result: LevelResult) -> str:
     for scope in SCOPES:
         one = result.cheapest(scope)
         assert one is not None  # without a search over the key sets there is no such finding
-        words.append(f"{_set_name(one)} ({ratio(result.xfold(one))}x, {_drop(result, one)}) in the scope {scope}")
+        words.append(f"{_set_name(one)} ({ratio(result.ratio(one))}x, {_drop(result, one)}) in the scope {scope}")
     return f"The cheapest key levels within −{result.max_drop:g} AP: {'; '.join(words)}."
 
 
@@ -133,7 +142,8 @@ def _winner(result: LevelResult) -> str:
     return (
         f"The rule for p4, on {search.pictures} train pictures: least squares {_pair(search.least_squares)} with "
         f"{centre.ap:.2f} AP, best of all tried in the scope {search.scope} {_pair(search.winner)} with "
-        f"{winner.ap:.2f} (difference within {interval(search.gain)})."
+        f"{winner.ap:.2f} (difference within {interval(search.gain)}). To give it to a model: keyfpn-train fit --mix "
+        f"{_argument(search.winner)}"
     )
 
 
@@ -146,12 +156,7 @@ def tables(result: LevelResult) -> Iterator[Table]:
         study = {name: f"{'+'.join(pair)}: {signed(drop, 1)}" for name, (pair, drop) in STUDY_PAIRS.items()}
         title = f"What objects of each size lose with two neighbours at {_LARGEST:g}"
         yield _size_table(title, PAIRS, study, result)
-    for kind, words in (
-        ("keyset", "Key levels in float32"),
-        ("precision", "The study's key levels in fewer bytes"),
-        ("p4mix", "p3 and p5 sent: the rule for p4, a and b"),
-        ("degrade", "Degraded levels, factors of p2 to p6"),
-    ):
+    for kind, words in _KINDS.items():
         if pairs := list(result.both(kind)):
             yield _settings_table(words, pairs, result)
 
@@ -180,13 +185,12 @@ def _settings_table(title: str, pairs: Sequence[Mapping[Scope, Measured]], resul
         for scope, one in pair.items():
             metrics = one.figures.metrics
             values = (metrics.AP50, metrics.APs, metrics.APm, metrics.APl, one.figures.agreement)
-            said = (_words(result, one), f"{one.elements:,.0f}", ratio(result.xfold(one)))
+            said = (_words(result, one), f"{one.elements:,.0f}", ratio(result.ratio(one)))
             said = said if scope == SCOPES[0] else ("", "", "")
             cells = (scope, ap(metrics.AP), interval(one.figures.intervals["AP"]), *(ap(value) for value in values))
             rows.append((*said, *cells))
-    return Table(
-        title, ("setting", "values", "x-fold", "scope", "AP", "dAP, 95 %", "AP50", "S", "M", "L", "agree"), rows
-    )
+    figures = ("AP", "dAP, 95 %", "AP50", "S", "M", "L", "agree")
+    return Table(title, ("setting", "values", "compression ratio", "scope", *figures), rows)
 
 
 def _words(result: LevelResult, one: Measured) -> str:
@@ -194,8 +198,8 @@ def _words(result: LevelResult, one: Measured) -> str:
         return _mix_words(result, one.row.how.mix)
     if one.row.kind == "keyset":
         return _set_name(one)
-    if isinstance(one.row.how, CodecSettings):
-        return " ".join(value for name, value in one.row.how.options if name != "levels")
+    if isinstance(one.row.how, CodecWay):
+        return " ".join(value for name, value in one.row.how.settings.options if name != "levels")
     return one.row.setting
 
 
@@ -216,3 +220,9 @@ def _mix_words(result: LevelResult, mix: Mix) -> str:
 
 def _pair(mix: Mix) -> str:
     return f"({mix[0]:g}, {mix[1]:g})"
+
+
+def _argument(mix: Mix) -> str:
+    """As ``keyfpn-train fit --mix`` takes it."""
+    a, b = mix
+    return f"p4={a!r},{b!r}"

@@ -12,14 +12,14 @@ from typing import Any
 from keyfpn.detector.model import DetectorModel
 from keyfpn.detector.split import Precision
 
-from ..conditions import conditions
-from ..curves import Point, envelope
-from ..evaluation import Figures
-from ..result import STUDY_XFOLD
-from ..rows import Scope
+from ..engine.conditions import conditions
+from ..engine.evaluation import Figures
+from ..rate.curves import Point, envelope
+from ..rate.result import STUDY_RATIO
 from .mix import MixSearch
 from .rebuild import KEY_LEVELS, Degrade, P4Mix
-from .rows import SCOPES, Kind, Measured
+from .rows import Kind, Measured
+from .scopes import SCOPES, Scope
 
 SIZES: Mapping[str, str] = MappingProxyType({"APs": "small", "APm": "medium", "APl": "large"})
 """AP of objects of a size to its word."""
@@ -53,8 +53,8 @@ class LevelResult:
         """Float32 p2 … p6, mean per picture."""
         return 4 * self.raw_elements
 
-    def xfold(self, measured: Measured) -> float:
-        """How many times fewer bytes than :attr:`raw_bytes`."""
+    def ratio(self, measured: Measured) -> float:
+        """The compression ratio against :attr:`raw_bytes`."""
         return self.raw_bytes / measured.figures.bytes
 
     def of(self, kind: Kind, scope: Scope) -> list[Measured]:
@@ -90,13 +90,13 @@ class LevelResult:
             if one.row.key_levels == KEY_LEVELS and one.row.setting.startswith("interpolate:")
         ]
 
-    def at_study_xfold(self, scope: Scope) -> Measured | None:
+    def at_study_ratio(self, scope: Scope) -> Measured | None:
         """Of :meth:`studys`, the one of most bytes within the study's 7.96x."""
-        within = [one for one in self.studys(scope) if self.xfold(one) >= STUDY_XFOLD]
-        return min(within, key=self.xfold, default=None)
+        within = [one for one in self.studys(scope) if self.ratio(one) >= STUDY_RATIO]
+        return min(within, key=self.ratio, default=None)
 
     def to_dict(self) -> dict[str, Any]:
-        """What ``levels.json`` holds: AP in points; values and bytes per picture; x-folds against :attr:`raw_bytes`."""
+        """What ``levels.json`` holds: AP in points; values and bytes per picture; ``xfold`` the compression ratio."""
         return conditions(self.model, self.precision, self.pictures, self.unsplit) | {
             "raw_elements": round(self.raw_elements, 1),
             "raw_bytes": round(self.raw_bytes, 1),
@@ -104,7 +104,7 @@ class LevelResult:
             "pareto_front": {scope: [one.row.setting for one in self.front(scope)] for scope in SCOPES},
             "max_drop": self.max_drop,
             "cheapest": {scope: _setting(self.cheapest(scope)) for scope in SCOPES},
-            "study": {"xfold": STUDY_XFOLD, "within": {s: _setting(self.at_study_xfold(s)) for s in SCOPES}},
+            "study": {"xfold": STUDY_RATIO, "within": {s: _setting(self.at_study_ratio(s)) for s in SCOPES}},
             "p4_search": self.search and self._search(self.search),
         }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations, pairwise
-from typing import Literal, get_args
+from typing import Literal
 
 from keyfpn.detector.model import DetectorModel
 from keyfpn.protocol.errors import ConfigurationError
@@ -13,14 +13,14 @@ from keyfpn.protocol.geometry import Geometry
 from keyfpn.reconstruct.codec import LEVELS, codec_names
 from keyfpn.reconstruct.interpolate import EVEN_MIX
 from keyfpn.reconstruct.parameters import Mix, Parameters
-from keyfpn.reconstruct.settings import CodecSettings
 
-from ..evaluation import Figures
-from ..rows import Rebuild, Row, Scope, codec_rows
+from ..engine.codecs import CodecWay
+from ..engine.evaluation import Figures
+from ..engine.rows import Row
 from .rebuild import KEY_LEVELS, P4_OF_P3_AND_P5, Degrade, P4Mix
+from .scopes import SCOPES, Scope, in_scope
 
 Kind = Literal["degrade", "p4mix", "keyset", "precision"]
-SCOPES: tuple[Scope, ...] = get_args(Scope)
 FACTORS = (2.0, 4.0, 8.0, 16.0)
 PAIRS = tuple(pairwise(LEVELS))
 STUDY_RULES: dict[Mix, str] = {(0.0, 1.0): "down(p3)", (1.0, 0.0): "up(p5)", EVEN_MIX: "even"}
@@ -32,18 +32,26 @@ _PRECISIONS = ("precision=fp32,coder=zstd", "precision=fp16,coder=store", "preci
 class LevelRow(Row):
     """One setting in one scope."""
 
+    how: Degrade | P4Mix | CodecWay
+    """What is done to the pyramid, in whatever scope."""
+    scope: Scope
     kind: Kind
-    setting: str
-    """All that tells it from others of its kind and scope."""
-    key_levels: tuple[str, ...] | None
-    """What is sent; None where every level is, scaled down."""
+
+    @property
+    def setting(self) -> str:
+        """All that tells it from others of its kind and scope."""
+        return str(self.how.settings) if isinstance(self.how, CodecWay) else self.how.setting
+
+    @property
+    def key_levels(self) -> tuple[str, ...] | None:
+        """What is sent; None where every level is, scaled down."""
+        return None if isinstance(self.how, Degrade) else self.how.key_levels
 
     def elements(self, geometry: Geometry) -> int:
         """Values sent of a picture."""
         if isinstance(self.how, Degrade):
             return self.how.elements(geometry)
-        assert self.key_levels is not None
-        return geometry.elements(self.key_levels)
+        return geometry.elements(self.how.key_levels)
 
 
 @dataclass(frozen=True)
@@ -62,16 +70,12 @@ class Measured:
 
 def degrade_rows(degradations: Sequence[Degrade]) -> list[LevelRow]:
     """Each degradation in both scopes."""
-    rows = []
-    for how in dict.fromkeys(degradations):
-        setting = " ".join(repr(factor).removesuffix(".0") for factor in how.factors)
-        rows += _in_both_scopes("degrade", f"degrade:{setting}", how, setting)
-    return rows
+    return [row for how in dict.fromkeys(degradations) for row in _in_both_scopes("degrade", how)]
 
 
 def degradation_grid() -> list[Degrade]:
     """Each level alone and all together at every factor, and neighbours at the largest."""
-    sets = [((level,), factor) for level in LEVELS for factor in FACTORS]
+    sets: list[tuple[tuple[str, ...], float]] = [((level,), factor) for level in LEVELS for factor in FACTORS]
     sets += [(pair, FACTORS[-1]) for pair in PAIRS]
     sets += [(LEVELS, factor) for factor in FACTORS]
     return [Degrade.of(levels, factor) for levels, factor in sets]
@@ -79,11 +83,7 @@ def degradation_grid() -> list[Degrade]:
 
 def mix_rows(mixes: Sequence[Mix]) -> list[LevelRow]:
     """p3 and p5 sent, p4 rebuilt with each (a, b), in both scopes."""
-    rows = []
-    for a, b in dict.fromkeys(mixes):
-        setting = f"a={a!r},b={b!r}"
-        rows += _in_both_scopes("p4mix", f"p4mix:{setting}", P4Mix((a, b)), setting, KEY_LEVELS)
-    return rows
+    return [row for mix in dict.fromkeys(mixes) for row in _in_both_scopes("p4mix", P4Mix(mix))]
 
 
 def own_mix(model: DetectorModel) -> Mix:
@@ -119,17 +119,9 @@ def _levels(levels: Sequence[str]) -> str:
 
 
 def _codec_rows(kind: Kind, codec: str, model: DetectorModel) -> list[LevelRow]:
-    (row,) = codec_rows([codec], model)
-    assert isinstance(row.how, CodecSettings)
     # In the full scope these are rows of the rate-AP table, and share its measurements.
-    return _in_both_scopes(kind, row.key, row.how, row.setting, row.key_levels)
+    return _in_both_scopes(kind, CodecWay.of(codec, model))
 
 
-def _in_both_scopes(
-    kind: Kind, key: str, how: Rebuild | CodecSettings, setting: str, key_levels: tuple[str, ...] | None = None
-) -> list[LevelRow]:
-    keys = {"rpn": f"rpn:{key}", "full": key}
-    return [
-        LevelRow(key=keys[scope], how=how, scope=scope, kind=kind, setting=setting, key_levels=key_levels)
-        for scope in SCOPES
-    ]
+def _in_both_scopes(kind: Kind, how: Degrade | P4Mix | CodecWay) -> list[LevelRow]:
+    return [LevelRow(way=in_scope(how, scope), how=how, scope=scope, kind=kind) for scope in SCOPES]

@@ -6,9 +6,8 @@ from collections.abc import Sequence
 
 from keyfpn.reconstruct.codec import LEVELS
 
-from ..errors import BenchmarkError
-from ..rows import Scope
-from ..session import Session
+from ..engine.errors import BenchmarkError
+from ..engine.session import ORIGINAL, Session
 from .mix import MixSearch, search_mix
 from .rebuild import Degrade
 from .result import LevelResult
@@ -23,6 +22,7 @@ from .rows import (
     own_mix,
     precision_rows,
 )
+from .scopes import Scope
 
 
 def run_levels(
@@ -55,8 +55,8 @@ def run_levels(
     search = _prepare(session, rows, train, scope)
     if search is not None:
         rows += [row for row in mix_rows([search.least_squares, search.winner]) if row not in rows]
-    session.measure([[session.original, *rows]])
-    unsplit, *figures = session.evaluate([session.original, *rows])
+    session.measure([[ORIGINAL, *rows]])
+    unsplit, *figures = session.evaluate([ORIGINAL, *rows])
     return LevelResult(
         model=session.model,
         precision=session.precision,
@@ -74,7 +74,7 @@ def _prepare(session: Session, rows: Sequence[LevelRow], train: Session | None, 
     sessions = [session] if train is None else [session, train]
     for one in sessions:
         one.check()
-    promised = session.reserve(session.awaiting([session.original, *rows]))
+    promised = session.reserve(session.awaiting([ORIGINAL, *rows]))
     if train is None:
         return None
     train.reserve(train.data.pictures, promised)
@@ -86,6 +86,4 @@ def _require_levels(session: Session) -> None:
     stages = session.model.cfg.MODEL.FPN.IN_FEATURES
     levels = (*(f"p{stage.removeprefix('res')}" for stage in stages), "p6")
     if levels != LEVELS:
-        raise BenchmarkError(
-            f"{session.model.name}: expected a detector with the levels {', '.join(LEVELS)}, found {', '.join(levels)}"
-        )
+        raise BenchmarkError(session.model.name, f"a detector with the levels {', '.join(LEVELS)}", ", ".join(levels))

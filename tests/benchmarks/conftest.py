@@ -1,47 +1,100 @@
-"""A small data set of views of one photograph, annotated with the detector's own boxes."""
+"""A quick detector, a small data set of views of one photograph, annotated with the detector's own boxes, and one
+worker process.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from detectron2.modeling import GeneralizedRCNN
+import yaml
+from numpy.typing import NDArray
 from PIL import Image
 
+from keyfpn.benchmarks.engine.detector import Detector
+from keyfpn.benchmarks.engine.pool import Pool
 from keyfpn.detector.coco import CocoData
 from keyfpn.detector.detections import Detections
-from keyfpn.detector.model import DetectorModel
+from keyfpn.detector.manifest import Manifest
+from keyfpn.detector.model import CONFIG_FILE, DetectorModel, open_detector
 from keyfpn.detector.pictures import Preprocessor, read_picture
 from keyfpn.detector.split import EdgeHalf, ServerHalf
 from keyfpn.reconstruct.codec import LEVELS
 
 Detect = Callable[..., Detections]
+SharePool = Callable[[int], AbstractContextManager[Pool]]
+SIDE = 128
+"""The short side of a picture, as the quick detector sees it."""
 
 
 @pytest.fixture(scope="session")
-def detect(network: GeneralizedRCNN, preprocessor: Preprocessor) -> Iterator[Detect]:
-    """The unsplit detector, as one who knows nothing of the benchmark would run it: picture to detections."""
-    edge = EdgeHalf(network, LEVELS, precision="fp32")
-    server = ServerHalf(network, precision="fp32")
+def quick_model(detector_model: DetectorModel, tmp_path_factory: pytest.TempPathFactory) -> DetectorModel:
+    """The bundled detector with the fitted parameters alone, quick."""
+    files = ("detector.safetensors", "ranges.safetensors", "mixes.json")
+    return quick(detector_model, tmp_path_factory.mktemp("models") / "quick", files)
 
-    def detect(picture: np.ndarray, *, resized: np.ndarray | None = None) -> Detections:
-        resized = preprocessor.resize(picture) if resized is None else resized
-        features = edge(preprocessor.to_input(resized))
-        return Detections.from_instances(server(features, resized.shape[:2], picture.shape[:2]))
 
+@pytest.fixture(scope="session")
+def quick_learned_model(learned_model: DetectorModel, tmp_path_factory: pytest.TempPathFactory) -> DetectorModel:
+    """The model with a network and a learned codec, quick."""
+    return quick(
+        learned_model, tmp_path_factory.mktemp("models") / "quick_learned", tuple(learned_model.manifest.hashes)
+    )
+
+
+def quick(model: DetectorModel, folder: Path, files: Sequence[str]) -> DetectorModel:
+    """A model made for small pictures and few boxes: its answers come many times sooner."""
+    assert model.folder is not None
+    for name in files:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).symlink_to(model.folder / name)
+    config = yaml.safe_load((model.folder / CONFIG_FILE).read_text())
+    config["INPUT"] |= {"MIN_SIZE_TEST": SIDE, "MAX_SIZE_TEST": 2 * SIDE}
+    config["MODEL"]["RPN"] |= {"PRE_NMS_TOPK_TEST": 30, "POST_NMS_TOPK_TEST": 30}
+    (folder / CONFIG_FILE).unlink(missing_ok=True)
+    (folder / CONFIG_FILE).write_text(yaml.safe_dump(config))
+    Manifest.of_folder(folder).write(folder)
+    return open_detector(str(folder))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """As the workers have it: sums in another order differ in the last bit."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # as the workers have it: sums in another order differ in the last bit
-    yield detect
+    torch.set_num_threads(1)
+    yield
     torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")
+def quick_detector(quick_model: DetectorModel) -> Detector:
+    """The quick detector in float32, as the benchmarks run it."""
+    return Detector(str(quick_model.folder), None, "fp32")
+
+
+@pytest.fixture(scope="session")
+def detect(quick_model: DetectorModel) -> Detect:
+    """The unsplit quick detector, as one who knows nothing of the benchmark would run it: picture to detections."""
+    network, preprocessor = quick_model.build(), Preprocessor(quick_model.cfg)
+    edge = EdgeHalf(network, LEVELS, precision="fp32")
+    server = ServerHalf(network, precision="fp32")
+
+    def detect(picture: NDArray[np.uint8], *, resized: NDArray[np.uint8] | None = None) -> Detections:
+        resized = preprocessor.resize(picture) if resized is None else resized
+        features = edge(preprocessor.to_input(resized))
+        return Detections.from_instances(server(features, resized.shape[:2], picture.shape[:2]))
+
+    return detect
+
+
+@pytest.fixture(scope="session")
 def data_folder(
-    tmp_path_factory: pytest.TempPathFactory, photo: np.ndarray, detect: Detect, detector_model: DetectorModel
+    tmp_path_factory: pytest.TempPathFactory, photo: NDArray[np.uint8], detect: Detect, quick_model: DetectorModel
 ) -> Path:
     """Three pictures, and ``annotations.json``."""
     folder = tmp_path_factory.mktemp("data")
@@ -53,14 +106,14 @@ def data_folder(
         Image.fromarray(picture).save(folder / name, quality=92, exif=exif)
         height, width = picture.shape[:2]
         images.append({"id": id, "file_name": name, "height": height, "width": width})
-        for result in detect(read_picture(folder / name)).above(0.5).to_coco(id, detector_model.category_ids):
+        for result in detect(read_picture(folder / name)).above(0.3).to_coco(id, quick_model.category_ids):
             x, y, w, h = result["bbox"]
             box = [x + 0.1 * w, y, w, h]  # off by a little, so that AP is neither 0 nor 100
             annotations.append(
                 {"id": len(annotations) + 1, "image_id": id, "category_id": result["category_id"], "bbox": box}
                 | {"area": w * h, "iscrowd": 0}
             )
-    categories = [{"id": c, "name": str(c)} for c in detector_model.category_ids]
+    categories = [{"id": c, "name": str(c)} for c in quick_model.category_ids]
     document = {"images": images, "annotations": annotations, "categories": categories}
     (folder / "annotations.json").write_text(json.dumps(document))
     return folder
@@ -69,3 +122,16 @@ def data_folder(
 @pytest.fixture(scope="session")
 def data(data_folder: Path) -> CocoData:
     return CocoData(data_folder, data_folder / "annotations.json")
+
+
+@pytest.fixture(scope="session")
+def worker() -> Iterator[Pool]:
+    """One worker process for all tests, which opens the detector once."""
+    with Pool(1) as pool:
+        yield pool
+
+
+@pytest.fixture(scope="session")
+def share_worker(worker: Pool) -> SharePool:
+    """Stands in for ``Pool`` where a command makes one: starting a process and importing torch takes seconds."""
+    return lambda workers: nullcontext(worker)

@@ -7,8 +7,9 @@ import json
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,27 +18,45 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-from keyfpn.benchmarks import rows
+from keyfpn.benchmarks import options as options_module
 from keyfpn.benchmarks.cli import app
-from keyfpn.benchmarks.errors import BenchmarkError
-from keyfpn.benchmarks.features import FeatureCache
-from keyfpn.benchmarks.levels import mix
+from keyfpn.benchmarks.engine.errors import BenchmarkError
+from keyfpn.benchmarks.engine.features import FeatureCache
+from keyfpn.benchmarks.levels import mix, plot
+from keyfpn.benchmarks.levels import rows as level_rows
 from keyfpn.benchmarks.levels.study import run_levels
-from keyfpn.detector.model import DetectorModel, open_detector
-from keyfpn.reconstruct.codec import _REGISTRY
+from keyfpn.benchmarks.rate import rows
+from keyfpn.detector.model import DetectorModel
 from keyfpn.reconstruct.parameters import Parameters
 
+SharePool = Callable[[int], Any]
+Run = Callable[..., Result]
 PICTURES = 2
 STEPS = (-0.1, 0.0, 0.1)
+FACTORS = (2.0, 16.0)
+DEGRADATIONS = len(FACTORS) * (5 + 1) + 4  # each level alone and all together, neighbours at the largest
 RULES = 3  # of the study: p3 scaled down, p5 scaled up, the even mix
 FIGURES = {"factors.png", "pairs.png", "p4mix.png", "keysets.png"}
 METRICS = ("AP", "AP50", "APs", "APm", "APl")
 
 
-def run(folder: Path, cache: Path, out: Path, *options: str) -> Result:
-    arguments = ["levels", "--images", str(folder), "--annotations", str(folder / "annotations.json")]
+@pytest.fixture(scope="module")
+def run(quick_model: DetectorModel, share_worker: SharePool) -> Iterator[Run]:
+    """Runs a command on a few pictures, in this process but for the worker, with a small search."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (level_rows, plot):
+            patch.setattr(module, "FACTORS", FACTORS)
+        patch.setattr(mix, "_STEPS", STEPS)
+        patch.setattr(mix, "beyond", lambda *_: [])  # on two pictures it would follow noise
+        patch.setattr(rows, "default_baselines", lambda sizes: [])
+        patch.setattr(options_module, "Pool", share_worker)
+        yield partial(run_command, str(quick_model.folder))
+
+
+def run_command(detector: str, folder: Path, cache: Path, out: Path, *options: str, command: str = "levels") -> Result:
+    arguments = [command, "--images", str(folder), "--annotations", str(folder / "annotations.json")]
     arguments += ["--out", str(out), "--cache", str(cache), "--workers", "1", "--precision", "fp32"]
-    return CliRunner().invoke(app, [*arguments, "--limit", str(PICTURES), *options])
+    return CliRunner().invoke(app, [*arguments, "--detector", detector, "--limit", str(PICTURES), *options])
 
 
 def measured(result: Result) -> int:
@@ -51,7 +70,6 @@ class Study:
 
     cache: Path
     out: Path
-    model: Path
     first: Result
     repeated: Result
 
@@ -66,39 +84,28 @@ class Study:
         return next(row for row in self.rows("keyset", scope) if row["key_levels"] == list(levels))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def small_study() -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(mix, "_STEPS", STEPS)
-        patch.setattr(mix, "beyond", lambda *_: [])  # on two pictures it would follow noise
-        patch.setattr(rows, "default_anchors", lambda sizes: [])
-        patch.delitem(_REGISTRY, "network", raising=False)
-        yield
-
-
 @pytest.fixture(scope="module")
-def study(data_folder: Path, tmp_path_factory: pytest.TempPathFactory, small_study: None) -> Study:
+def study(run: Run, data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
     cache, out, train = (tmp_path_factory.mktemp(name) for name in ("cache", "out", "train"))
     for path in data_folder.iterdir():
         shutil.copy(path, train / path.name)
     document = json.loads((train / "annotations.json").read_text())  # another data set: other annotations
     (train / "annotations.json").write_text(json.dumps({**document, "annotations": document["annotations"][:-1]}))
     options = ["--train-images", str(train), "--train-annotations", str(train / "annotations.json")]
-    first = run(data_folder, cache, out, *options, "--publish", str(out / "model"))
+    first = run(data_folder, cache, out, *options)
     repeated = run(data_folder, cache, out, *options, "--json")
-    return Study(cache, out, out / "model", first, repeated)
+    return Study(cache, out, first, repeated)
 
 
 def test_everything_is_measured_once_and_every_file_is_there(study: Study) -> None:
     assert study.first.exit_code == 0, study.first.stderr
-    settings = (
-        28 + 15 + 3 + RULES + 1 + len({tuple(study.document["p4_search"][m]) for m in ("least_squares", "winner")})
-    )
+    searched = {tuple(study.document["p4_search"][found]) for found in ("least_squares", "winner")}
+    settings = DEGRADATIONS + 15 + 3 + RULES + 1 + len(searched)
     grid = len(STEPS) ** 2
     assert measured(study.first) == PICTURES * (1 + 2 * settings + 1 + 2 * grid)
     assert measured(study.repeated) == 0
     assert json.loads(study.repeated.stdout) == study.document
-    assert {path.name for path in study.out.iterdir()} == {"levels.json", "levels.md", "model"} | FIGURES
+    assert {path.name for path in study.out.iterdir()} == {"levels.json", "levels.md"} | FIGURES
     for name in FIGURES:
         with Image.open(study.out / name) as figure:
             assert min(figure.size) > 400
@@ -114,7 +121,7 @@ def test_the_size_of_the_features_is_said_before_there_is_any_work(study: Study)
 
 def test_both_scopes_have_every_setting(study: Study) -> None:
     kinds = Counter((row["kind"], row["scope"]) for row in study.document["rows"])
-    for kind, count in (("degrade", 28), ("keyset", 15), ("precision", 3)):
+    for kind, count in (("degrade", DEGRADATIONS), ("keyset", 15), ("precision", 3)):
         assert kinds[kind, "rpn"] == kinds[kind, "full"] == count
     for row in study.document["rows"]:
         assert {*METRICS, "agreement", "xfold", "elements", "bytes", "dAP_low", "dAPl_high"} <= set(row)
@@ -137,8 +144,8 @@ def test_what_the_roi_heads_do_not_read_is_alike_in_both_scopes(study: Study) ->
     assert of("rpn", [16] * 5) != of("full", [16] * 5)
 
 
-def test_the_models_own_mix_is_the_key_set_of_the_study(study: Study, detector_model: DetectorModel) -> None:
-    a, b = Parameters.of(detector_model).mixes["p4", "p3", "p5"]
+def test_the_models_own_mix_is_the_key_set_of_the_study(study: Study, quick_model: DetectorModel) -> None:
+    a, b = Parameters.of(quick_model).mixes["p4", "p3", "p5"]
     for scope in ("rpn", "full"):
         (row,) = [row for row in study.rows("p4mix", scope) if (row["a"], row["b"]) == (a, b)]
         same = study.key_set(scope, "p3", "p5")
@@ -160,10 +167,11 @@ def test_the_winner_is_the_best_of_the_grid_on_train_pictures(study: Study) -> N
     assert search["winner_less_least_squares"]["dAP_high"] >= 0
 
 
-def test_the_published_model_has_the_winner(study: Study, detector_model: DetectorModel) -> None:
-    model = open_detector(str(study.model))
-    assert list(Parameters.of(model).mixes["p4", "p3", "p5"]) == study.document["p4_search"]["winner"]
-    assert f"fingerprint {model.fingerprint.hex()}" in study.first.stderr
+def test_the_report_says_how_to_give_the_winner_to_a_model(study: Study) -> None:
+    for text in (study.first.stdout, (study.out / "levels.md").read_text()):
+        found = re.search(r"keyfpn-train fit --mix p4=(\S+),(\S+)", " ".join(text.split()))
+        assert found
+        assert [float(value) for value in found.groups()] == study.document["p4_search"]["winner"]
 
 
 def test_conclusions_follow_from_the_rows(study: Study) -> None:
@@ -191,7 +199,7 @@ def test_conclusions_follow_from_the_rows(study: Study) -> None:
 
 
 def test_the_page_has_every_setting_and_figure(study: Study) -> None:
-    page = (study.out / "levels.md").read_text()
+    page = re.sub(" +", " ", (study.out / "levels.md").read_text())
     for name in FIGURES:
         assert f"]({name})" in page
     for scope in ("rpn", "full"):
@@ -203,23 +211,23 @@ def test_the_page_has_every_setting_and_figure(study: Study) -> None:
     assert "p2+p3: −10.0" in page
 
 
-def test_rows_of_the_full_scope_serve_the_rate_benchmark(study: Study, data_folder: Path, tmp_path: Path) -> None:
-    arguments = ["rate", "--images", str(data_folder), "--annotations", str(data_folder / "annotations.json")]
-    arguments += ["--out", str(tmp_path), "--cache", str(study.cache), "--workers", "1", "--precision", "fp32"]
-    arguments += ["--limit", str(PICTURES), "--codec", "interpolate:levels=p3+p5,precision=fp32"]
-    result = CliRunner().invoke(app, arguments)
+def test_rows_of_the_full_scope_serve_the_rate_benchmark(
+    run: Run, study: Study, data_folder: Path, tmp_path: Path
+) -> None:
+    codec = ["--codec", "interpolate:levels=p3+p5,precision=fp32"]
+    result = run(data_folder, study.cache, tmp_path, *codec, command="rate")
     assert result.exit_code == 0, result.stderr
     assert measured(result) == 0
 
 
-def test_one_degradation_alone(study: Study, data_folder: Path, tmp_path: Path) -> None:
-    result = run(data_folder, study.cache, tmp_path, "--cr", "1", "1", "1", "1", "4", "--json", "--cr", "p2=1.5")
+def test_one_degradation_alone(run: Run, study: Study, data_folder: Path, tmp_path: Path) -> None:
+    result = run(data_folder, study.cache, tmp_path, "--cr", "1", "1", "1", "1", "16", "--json", "--cr", "p2=1.5")
     assert result.exit_code == 0, result.stderr
     assert measured(result) == PICTURES * 2  # the first is in the study
     document = json.loads(result.stdout)
     assert [(row["factors"], row["scope"]) for row in document["rows"]] == [
-        ([1, 1, 1, 1, 4], "rpn"),
-        ([1, 1, 1, 1, 4], "full"),
+        ([1, 1, 1, 1, 16], "rpn"),
+        ([1, 1, 1, 1, 16], "full"),
         ([1.5, 1, 1, 1, 1], "rpn"),
         ([1.5, 1, 1, 1, 1], "full"),
     ]
@@ -233,15 +241,14 @@ def test_one_degradation_alone(study: Study, data_folder: Path, tmp_path: Path) 
         (["--cr", "1", "1", "0.5", "1", "1"], "--cr 1 1 0.5 1 1: expected factors of at least 1, found 0.5"),
         (["--cr", "1", "1", "1", "1", "1", "4"], "expected 5 factors, for p2, p3, p4, p5, p6, found 6"),
         (["--cr", "p7=2"], "expected levels among p2, p3, p4, p5, p6, found p7"),
-        (["--train-images", "."], "--train-images and --train-annotations go together"),
-        (["--publish", "model"], "--publish goes with them"),
-        (["--cr", "p2=2", "--train-images", ".", "--train-annotations", "a.json"], "leave --train-images"),
+        (["--train-images", "."], "expected --train-images and --train-annotations together"),
+        (["--cr", "p2=2", "--train-images", ".", "--train-annotations", "a.json"], "Leave --train-images"),
         (["--train-images", "no_such_folder", "--train-annotations", "a.json"], "no_such_folder: expected the folder"),
         (["--detector", "no_such_model"], "no model 'no_such_model'"),
     ],
 )
 def test_what_the_user_can_mend_is_one_line_before_any_work(
-    data_folder: Path, tmp_path: Path, options: list[str], message: str
+    run: Run, data_folder: Path, tmp_path: Path, options: list[str], message: str
 ) -> None:
     result = run(data_folder, tmp_path / "cache", tmp_path / "out", *options)
     assert (result.exit_code, result.stdout) == (2, "")
@@ -252,16 +259,16 @@ def test_what_the_user_can_mend_is_one_line_before_any_work(
     assert not list(tmp_path.rglob("*.fp32"))
 
 
-def test_a_detector_of_other_levels_is_refused(detector_model: DetectorModel) -> None:
-    cfg = detector_model.cfg.clone()
+def test_a_detector_of_other_levels_is_refused(quick_model: DetectorModel) -> None:
+    cfg = quick_model.cfg.clone()
     cfg.defrost()
     cfg.MODEL.FPN.IN_FEATURES = ["res3", "res4", "res5"]
-    session: Any = SimpleNamespace(model=dataclasses.replace(detector_model, cfg=cfg))
+    session: Any = SimpleNamespace(model=dataclasses.replace(quick_model, cfg=cfg))
     with pytest.raises(BenchmarkError, match=r"the levels p2, .* found p3, p4, p5, p6"):
         run_levels(session)
 
 
-def test_annotations_without_pictures_are_refused(data_folder: Path, tmp_path: Path) -> None:
+def test_annotations_without_pictures_are_refused(run: Run, data_folder: Path, tmp_path: Path) -> None:
     shutil.copy(data_folder / "annotations.json", tmp_path)
     result = run(tmp_path, tmp_path / "cache", tmp_path / "out")
     assert result.exit_code == 2
@@ -271,7 +278,7 @@ def test_annotations_without_pictures_are_refused(data_folder: Path, tmp_path: P
 
 
 def test_a_disk_that_cannot_hold_both_data_sets_is_refused(
-    data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[int] = []
     reserve = FeatureCache.reserve
@@ -287,5 +294,5 @@ def test_a_disk_that_cannot_hold_both_data_sets_is_refused(
     result = run(data_folder, tmp_path / "cache", tmp_path / "out", *train)
     assert result.exit_code == 2
     assert len(asked) == 1
-    assert "2 pictures need" in result.stderr
+    assert "of free disk for the features of 2 pictures" in result.stderr
     assert not list(tmp_path.rglob("*.fp32"))

@@ -10,15 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from keyfpn.benchmarks import measure
-from keyfpn.benchmarks.levels.mix import beyond, fit_mix, grid_around, mix_of, publish_mix, search_mix
-from keyfpn.benchmarks.session import Session
+from keyfpn.benchmarks.engine import measure
+from keyfpn.benchmarks.engine.session import Session
+from keyfpn.benchmarks.levels.mix import beyond, fit_mix, grid_around, mix_of, search_mix
+from keyfpn.benchmarks.levels.rows import LevelRow
 from keyfpn.detector.coco import Picture
-from keyfpn.detector.model import DetectorModel, open_detector
 from keyfpn.protocol.geometry import Geometry
-from keyfpn.reconstruct.codec import LEVELS, build_codec
+from keyfpn.reconstruct.codec import LEVELS
 from keyfpn.reconstruct.fit import ParameterFitter
-from keyfpn.reconstruct.parameters import Parameters
 
 PICTURES = [Picture(id, Path(f"{id}.jpg")) for id in range(3)]
 
@@ -35,8 +34,8 @@ def pyramid(picture: Picture, *, noise: float) -> dict[str, Tensor]:
 
 def session(monkeypatch: pytest.MonkeyPatch, noise: float) -> Session:
     """One whose worker is this process, with made-up features."""
-    monkeypatch.setattr(measure, "features", lambda picture: pyramid(picture, noise=noise))
-    stand_in: Any = SimpleNamespace(map=lambda function, _: (function(picture) for picture in PICTURES))
+    monkeypatch.setattr(measure, "features", lambda _, picture: pyramid(picture, noise=noise))
+    stand_in: Any = SimpleNamespace(map=lambda function, _: (function(None, picture) for picture in PICTURES))
     return cast(Session, stand_in)
 
 
@@ -78,29 +77,15 @@ def test_the_search_follows_the_winner(monkeypatch: pytest.MonkeyPatch) -> None:
     """From (0.3, 0.9) to a maximum seven steps away in b, two grids on."""
 
     def evaluate(rows: Sequence[Any], reference: Any = None) -> list[Any]:
-        mixes = [row.how.mix if row.how else (0, 0) for row in rows]
+        mixes = [row.how.mix if isinstance(row, LevelRow) else (0, 0) for row in rows]
         aps = [10 - (a - 0.2) ** 2 - (b - 1.6) ** 2 for a, b in mixes]
         return [SimpleNamespace(metrics=SimpleNamespace(AP=ap), intervals={"AP": (0.0, 1.0)}) for ap in aps]
 
     stand_in: Any = session(monkeypatch, noise=0)
-    stand_in.data, stand_in.original = SimpleNamespace(pictures=PICTURES), SimpleNamespace(how=None)
+    stand_in.data = SimpleNamespace(pictures=PICTURES)
     stand_in.measure, stand_in.mean, stand_in.evaluate = lambda _: None, lambda _: 0.0, evaluate
     found = search_mix(stand_in, "full")
     assert found.winner == pytest.approx((0.2, 1.6), abs=1e-3)
     assert found.least_squares == pytest.approx((0.3, 0.9), abs=1e-4)
     tried = [(one.row.scope, mix_of(one)) for one in found.measured]
     assert len(tried) == len(set(tried)) < 2 * 3 * 49
-
-
-def test_a_published_mix_is_what_interpolate_rebuilds_with(detector_model: DetectorModel, tmp_path: Path) -> None:
-    folder = tmp_path / "model"
-    manifest = publish_mix(detector_model, (0.25, 0.75), folder)
-    published = open_detector(str(folder))
-    assert published.fingerprint == manifest.fingerprint != detector_model.fingerprint
-    rule = build_codec("interpolate:levels=p3+p5,precision=fp32", published).provenance()["p4"]
-    assert rule == "0.25 * up(p5) + 0.75 * down(p3)"
-    before, after = Parameters.of(detector_model), Parameters.of(published)
-    assert {key: mix for key, mix in after.mixes.items() if key != ("p4", "p3", "p5")} == {
-        key: mix for key, mix in before.mixes.items() if key != ("p4", "p3", "p5")
-    }
-    assert set(after.ranges) == set(before.ranges)

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from keyfpn.benchmarks.errors import BenchmarkError
+from keyfpn.benchmarks.engine.errors import BenchmarkError
 from keyfpn.benchmarks.levels.rebuild import P4_OF_P3_AND_P5, Degrade, P4Mix
 from keyfpn.protocol.geometry import Geometry
 from keyfpn.reconstruct.codec import LEVELS
@@ -25,22 +28,22 @@ def features() -> dict[str, Tensor]:
 
 
 def test_a_factor_of_two_averages_and_scales_up(features: dict[str, Tensor]) -> None:
-    sent, degraded = Degrade((1.0, 2.0, 1.0, 1.0, 1.0))(features, GEOMETRY)
+    how = Degrade((1.0, 2.0, 1.0, 1.0, 1.0))
+    degraded = how.degrade(features, GEOMETRY)
     means = F.avg_pool2d(features["p3"], 2)
     expected = F.interpolate(means, scale_factor=2, mode="bilinear", align_corners=False)
     torch.testing.assert_close(degraded["p3"], expected)
     for level in ("p2", "p4", "p5", "p6"):
         assert torch.equal(degraded[level], features[level])
     values = 4 * (24 * 40 + 6 * 10 + 6 * 10 + 3 * 5 + 2 * 3)
-    assert sent == 4 * values
+    assert how.elements(GEOMETRY) == values
 
 
 def test_any_factor_rounds_the_sides_and_never_below_one(features: dict[str, Tensor]) -> None:
     how = Degrade((3.5, 1.3, 100.0, 16.0, 16.0))
-    sent, degraded = how(features, GEOMETRY)
+    degraded = how.degrade(features, GEOMETRY)
     # 24/3.5, 40/3.5 | 12/1.3, 20/1.3 | the others are one value per channel
-    assert sent == 4 * 4 * (7 * 11 + 9 * 15 + 1 + 1 + 1)
-    assert how.elements(GEOMETRY) == sent // 4
+    assert how.elements(GEOMETRY) == 4 * (7 * 11 + 9 * 15 + 1 + 1 + 1)
     for level in LEVELS:
         assert degraded[level].shape == features[level].shape
     for level in ("p4", "p5", "p6"):
@@ -84,11 +87,21 @@ def test_other_text_is_refused(text: str, message: str) -> None:
 
 def test_a_mix_is_the_codec_interpolate_with_that_mix(features: dict[str, Tensor]) -> None:
     mix = (0.3, 0.9)
-    sent, rebuilt = P4Mix(mix)(features, GEOMETRY)
+    rebuilt = P4Mix(mix).rebuild(features, GEOMETRY)
     codec = InterpolateCodec(("p3", "p5"), Parameters(mixes={P4_OF_P3_AND_P5: mix}))
     expected = codec.decode(codec.encode(features), GEOMETRY)
     for level in LEVELS:
         assert torch.equal(rebuilt[level], expected[level])
     up = F.interpolate(features["p5"], scale_factor=2, mode="bilinear", align_corners=False)
     torch.testing.assert_close(rebuilt["p4"], 0.3 * up + 0.9 * F.avg_pool2d(features["p3"], 2))
-    assert sent == 4 * GEOMETRY.elements(["p3", "p5"])
+
+
+def test_what_is_sent_is_float32(features: dict[str, Tensor]) -> None:
+    view: Any = SimpleNamespace(features=features, geometry=GEOMETRY)
+    how = Degrade((1.0, 2.0, 1.0, 1.0, 1.0))
+    sent = how.send(view)
+    assert sent.bytes == 4 * how.elements(GEOMETRY)
+    assert all(torch.equal(sent.features[level], how.degrade(features, GEOMETRY)[level]) for level in LEVELS)
+    mix = P4Mix((0.3, 0.9)).send(view)
+    assert mix.bytes == 4 * GEOMETRY.elements(["p3", "p5"])
+    assert torch.equal(mix.features["p4"], P4Mix((0.3, 0.9)).rebuild(features, GEOMETRY)["p4"])

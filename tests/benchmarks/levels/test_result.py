@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from keyfpn.benchmarks.evaluation import Figures
+from keyfpn.benchmarks.engine.evaluation import Figures
 from keyfpn.benchmarks.levels.report import findings
 from keyfpn.benchmarks.levels.result import LevelResult
 from keyfpn.benchmarks.levels.rows import Measured, keyset_rows, precision_rows
@@ -84,7 +84,7 @@ def test_the_cheapest_within_a_drop(detector_model: DetectorModel, max_drop: flo
 
 def test_the_studys_arithmetic(detector_model: DetectorModel) -> None:
     found = result(detector_model, {"p3+p5": 12.0})
-    at = found.at_study_xfold("full")
+    at = found.at_study_ratio("full")
     assert at is not None
     # 5.015 by count: zstd's 6.7 is not within 7.96, float16's 10.03 is the first.
     assert at.row.setting == "interpolate:levels=p3+p5,precision=fp16,coder=store"

@@ -8,7 +8,7 @@ from typing_extensions import Self
 
 from keyfpn.benchmarks.levels.rebuild import Degrade
 from keyfpn.benchmarks.levels.rows import degradation_grid, degrade_rows, keyset_rows, mix_rows, own_mix, precision_rows
-from keyfpn.benchmarks.rows import codec_rows
+from keyfpn.benchmarks.rate.rows import codec_rows
 from keyfpn.detector.model import DetectorModel
 from keyfpn.protocol.errors import ConfigurationError
 from keyfpn.reconstruct.codec import _REGISTRY
@@ -27,7 +27,7 @@ class OneNetwork(InterpolateCodec):
     @classmethod
     def from_settings(cls, settings: CodecSettings, model: DetectorModel) -> Self:
         if dict(settings.options)["levels"] != "p3+p5":
-            raise ConfigurationError("no files for these levels")
+            raise ConfigurationError("codec network", "files for these levels", "none")
         return super().from_settings(settings, model)
 
 
@@ -58,7 +58,7 @@ def test_key_sets_in_the_full_scope_are_rows_of_the_rate_table(detector_model: D
     (row,) = codec_rows(["interpolate:levels=p3+p5,precision=fp32"], detector_model)
     found = [one for one in keyset_rows(detector_model) if one.key_levels == ("p3", "p5")]
     assert [one.key == row.key for one in found] == [False, True]
-    assert {one.how for one in found} == {row.how}
+    assert {one.how for one in found} == {row.way}
 
 
 def test_a_network_is_searched_where_there_is_one(
@@ -75,7 +75,7 @@ def test_a_key_set_that_interpolate_refuses_is_no_gap(
     detector_model: DetectorModel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(_REGISTRY, "interpolate", OneNetwork)
-    with pytest.raises(ConfigurationError, match="no files for these levels"):
+    with pytest.raises(ConfigurationError, match="expected files for these levels, found none"):
         keyset_rows(detector_model)
 
 

@@ -1,0 +1,85 @@
+"""A detector at work in one process: its two halves, and the codecs of its model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from detectron2.modeling.postprocessing import detector_postprocess
+from detectron2.structures import ImageList, Instances
+from numpy.typing import NDArray
+from torch import Tensor
+
+from keyfpn.detector import detections
+from keyfpn.detector.model import open_detector
+from keyfpn.detector.pictures import Preprocessor
+from keyfpn.detector.split import EdgeHalf, Precision, ServerHalf, autocast
+from keyfpn.protocol.detections import Detections
+from keyfpn.reconstruct.codec import LEVELS, FeatureCodec, build_codec
+from keyfpn.reconstruct.settings import CodecSettings
+
+from .way import Sent
+
+
+class Detector:
+    """The unsplit detector and both its halves, on the CPU.
+
+    Attributes:
+        model: its files.
+        preprocessor: its test transform.
+    """
+
+    def __init__(self, detector: str, weights: Path | None, precision: Precision) -> None:
+        """Build the network.
+
+        Raises:
+            ModelError: there is no such detector.
+        """
+        self.model = open_detector(detector, weights)
+        self.preprocessor = Preprocessor(self.model.cfg)
+        self._network, self._precision = self.model.build(), precision
+        self._edge = EdgeHalf(self._network, LEVELS, precision=precision)
+        self._server = ServerHalf(self._network, precision=precision)
+        self._codecs: dict[CodecSettings, FeatureCodec] = {}
+
+    def backbone(self, picture: NDArray[np.uint8]) -> dict[str, Tensor]:
+        """``p2 … p6`` of a picture of network size, (H, W, 3) uint8 RGB."""
+        features: dict[str, Tensor] = self._edge(self.preprocessor.to_input(picture))
+        return features
+
+    def look(self, picture: NDArray[np.uint8], key_levels: Sequence[str]) -> dict[str, Tensor]:
+        """Key levels of a picture of network size, by the edge's half made for them."""
+        half = EdgeHalf(self._network, key_levels, precision=self._precision)
+        features: dict[str, Tensor] = half(self.preprocessor.to_input(picture))
+        return features
+
+    def codec(self, settings: CodecSettings) -> FeatureCodec:
+        """A codec of this model, built once."""
+        if settings not in self._codecs:
+            self._codecs[settings] = build_codec(settings, self.model)
+        return self._codecs[settings]
+
+    def detect(self, sent: Sent, network_size: tuple[int, int], image_size: tuple[int, int]) -> Detections:
+        """Detect on what arrived; all that the detector returns, up to its own limit.
+
+        Args:
+            sent: of the picture.
+            network_size: (height, width) of the network's input, before padding.
+            image_size: (height, width) of the original picture, whose pixels the boxes are in.
+        """
+        if sent.roi_features is None:
+            instances = self._server(sent.features, network_size, image_size)
+        else:
+            instances = self._detect_in_rpn_scope(sent, network_size, image_size)
+        found = detections.Detections.from_instances(instances)
+        return Detections(found.boxes, found.scores, found.classes)
+
+    def _detect_in_rpn_scope(self, sent: Sent, network_size: tuple[int, int], image_size: tuple[int, int]) -> Instances:
+        """Detect with one pyramid at the RPN and another one at the ROI heads, which no product does."""
+        images = ImageList(torch.empty(1, 0), [network_size])  # both read the sizes alone
+        with torch.inference_mode(), autocast(torch.device("cpu"), self._precision):
+            proposals, _ = self._network.proposal_generator(images, dict(sent.features))
+            (instances,), _ = self._network.roi_heads(images, dict(sent.roi_features or {}), proposals)
+            return detector_postprocess(instances, *image_size)

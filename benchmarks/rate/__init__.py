@@ -1,0 +1,1 @@
+"""Rate against AP: split inference with every codec, beside the picture sent as an image file."""
