@@ -82,8 +82,7 @@ class WholeFile:
 
     def discard(self) -> None:
         """Give up what was written: what stood under the file's name stays."""
-        self._file.close()
-        self._whole.__exit__(GeneratorExit, GeneratorExit(), None)
+        self._opened.__exit__(GeneratorExit, GeneratorExit(), None)
 
     def write(self, text: str) -> None:
         """Append text, at once on the disk."""
