@@ -167,16 +167,13 @@ class Edge:
         prepared = time.perf_counter()
         arrays = self._network(network_input)
         computed = time.perf_counter()
-        packet = Packet(
-            codec=self.encoder.codec.wire_name,
-            quality=self.encoder.quality,
-            fingerprint=self.model.fingerprint,
+        packet = self.encoder.packet(
+            arrays,
+            image_size=frame.size,
+            network_size=(resized.shape[0], resized.shape[1]),
             stream_id=self.stream_id,
             frame_id=frame.frame_id,
             capture_time=frame.capture_time,
-            image_size=frame.size,
-            network_size=(resized.shape[0], resized.shape[1]),
-            chunks=self.encoder.encode(arrays),
         )
         data = packet.serialize(self._limits)
         times = StageTimes(

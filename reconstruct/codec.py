@@ -42,12 +42,14 @@ class Encoder(ABC):
         codec: that it belongs to.
         settings: every option with its value: the same settings always give the same text.
         inputs: the names of the arrays that it codes.
+        reads: what :class:`~keyfpn.detector.torch.edge_half.EdgeHalf` has to compute for these.
         quality: for the packet's header; 0 for codecs without qualities.
     """
 
     codec: Codec
     settings: CodecSettings
     inputs: tuple[str, ...]
+    reads: tuple[str, ...]
     quality: int = 0
 
     @abstractmethod
@@ -60,6 +62,29 @@ class Encoder(ABC):
         Raises:
             FeatureError: values that the codec's numbers cannot hold.
         """
+
+    def packet(
+        self,
+        arrays: Arrays,
+        *,
+        image_size: tuple[int, int],
+        network_size: tuple[int, int],
+        stream_id: int = 0,
+        frame_id: int = 0,
+        capture_time: int = 0,
+    ) -> Packet:
+        """The packet of one frame; arguments as for :class:`~keyfpn.protocol.packet.Packet` and :meth:`encode`."""
+        return Packet(
+            codec=self.codec.wire_name,
+            quality=self.quality,
+            fingerprint=self.codec.model.fingerprint,
+            stream_id=stream_id,
+            frame_id=frame_id,
+            capture_time=capture_time,
+            image_size=image_size,
+            network_size=network_size,
+            chunks=self.encode(arrays),
+        )
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,24 +148,22 @@ class Rebuilder(ABC):
 
 
 class EdgeAnalysis(ABC):
-    """What the edge's network computes on top of the backbone, in torch; another runtime has it in its graph.
-
-    Attributes:
-        reads: what :class:`~keyfpn.detector.torch.edge_half.EdgeHalf` has to compute for it.
-    """
-
-    reads: tuple[str, ...]
+    """What the edge's network computes on top of the backbone, in torch; another runtime has it in its graph."""
 
     @abstractmethod
     def analyze(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """The encoder's inputs of N pictures.
 
         Args:
-            features: those of :attr:`reads`, (N, C, h, w) float32.
+            features: what the encoder reads, (N, C, h, w) float32.
 
         Returns:
             Each of the encoder's inputs, (N, C, h, w) float32.
         """
+
+    def arrays(self, features: Mapping[str, Tensor]) -> Arrays:
+        """:meth:`analyze` of one picture, as an encoder takes it."""
+        return {name: array[0].contiguous().cpu().numpy() for name, array in self.analyze(features).items()}
 
 
 class Codec(ABC):

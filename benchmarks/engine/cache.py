@@ -7,13 +7,13 @@ import json
 from importlib.metadata import version
 from pathlib import Path
 
-from keyfpn.detector.model import CONFIG_FILE, WEIGHTS_FILE, DetectorModel
-from keyfpn.detector.split import Precision
+from keyfpn.detector.model import CONFIG_FILE, WEIGHTS_FILE, Model
+from keyfpn.detector.torch.precision import Precision
 
 _DETECTOR_FILES = (CONFIG_FILE, WEIGHTS_FILE, "config", "weights")  # the latter two of a bare config
 
 
-def cache_folder(root: Path, model: DetectorModel, precision: Precision, annotations: Path) -> Path:
+def cache_folder(root: Path, model: Model, precision: Precision, annotations: Path) -> Path:
     """The folder, below ``root``, of what can be kept for a detector on a data set.
 
     A codec's files count for nothing here, so that a published model with a new codec keeps the rows that need none;

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from torch import Tensor
-
-from keyfpn.detector.model import DetectorModel
+from keyfpn.detector.model import Model
 from keyfpn.protocol.limits import Limits
 from keyfpn.protocol.packet import Packet
-from keyfpn.reconstruct.codec import LEVELS, build_codec, codec_of, identity
+from keyfpn.reconstruct.registry import identity, open_encoder
 from keyfpn.reconstruct.settings import CodecSettings
 
 from .view import View
@@ -29,47 +27,32 @@ class CodecWay:
     """What is sent of the pyramid, or of what lies below it."""
     identity: str
     """Of the files that the results depend on: training one codec does not measure the others again."""
+    reads_features: bool
+    """Whether levels of the pyramid are what is sent."""
 
     @classmethod
-    def of(cls, text: str, model: DetectorModel) -> CodecWay:
+    def of(cls, text: str, model: Model) -> CodecWay:
         """Read codec settings.
 
         Raises:
             ConfigurationError: settings that cannot work with this model.
         """
-        codec = build_codec(text, model)
-        return cls(codec.settings, codec.key_levels, identity(codec, model))
+        encoder = open_encoder(text, model)
+        return cls(encoder.settings, encoder.reads, identity(encoder.codec), encoder.reads == encoder.inputs)
 
     @property
     def key(self) -> str:
         return f"{self.settings}@{self.identity}"
 
-    @property
-    def reads_features(self) -> bool:
-        return set(self.key_levels) <= set(LEVELS)
-
     def send(self, view: View) -> Sent:
         data = self._pack(view)
-        return Sent(len(data), _rebuild(data, view.detector.model))
+        return Sent(len(data), view.detector.rebuild(Packet.parse(data, _LIMITS), _LIMITS))
 
     def _pack(self, view: View) -> bytes:
         """What the edge puts on the wire."""
-        codec = view.detector.codec(self.settings)
-        packet = Packet(
-            codec=codec.name,
-            quality=codec.quality,
-            fingerprint=view.detector.model.fingerprint,
-            stream_id=0,
-            frame_id=view.picture.id,
-            capture_time=0,
-            image_size=view.image_size,
-            network_size=view.network_size,
-            chunks=codec.encode(view.key_features(self.key_levels)),
+        encoder, analysis = view.detector.encoder(self.settings)
+        arrays = analysis.arrays(view.key_features(encoder.reads))
+        packet = encoder.packet(
+            arrays, image_size=view.image_size, network_size=view.network_size, frame_id=view.picture.id
         )
         return packet.serialize(_LIMITS)
-
-
-def _rebuild(data: bytes, model: DetectorModel) -> dict[str, Tensor]:
-    """The pyramid that the server makes of it, with nothing else at hand than the model."""
-    packet = Packet.parse(data, _LIMITS)
-    return codec_of(packet, model).decode(packet.chunks, model.geometry(packet.network_size), _LIMITS)

@@ -12,12 +12,17 @@ from detectron2.structures import ImageList, Instances
 from numpy.typing import NDArray
 from torch import Tensor
 
-from keyfpn.detector import detections
-from keyfpn.detector.model import open_detector
-from keyfpn.detector.pictures import Preprocessor
-from keyfpn.detector.split import EdgeHalf, Precision, ServerHalf, autocast
+from keyfpn.detector.model import open_model
+from keyfpn.detector.torch.edge_half import EdgeHalf
+from keyfpn.detector.torch.network import build_network
+from keyfpn.detector.torch.precision import Precision, autocast
+from keyfpn.detector.torch.results import to_detections
+from keyfpn.detector.torch.server_half import ServerHalf
 from keyfpn.protocol.detections import Detections
-from keyfpn.reconstruct.codec import LEVELS, FeatureCodec, build_codec
+from keyfpn.protocol.limits import Limits
+from keyfpn.protocol.packet import Packet
+from keyfpn.reconstruct.codec import Codec, Decoder, EdgeAnalysis, Encoder, Rebuilder
+from keyfpn.reconstruct.registry import choose_codec, decodable_codecs, open_encoder
 from keyfpn.reconstruct.settings import CodecSettings
 
 from .way import Sent
@@ -37,12 +42,14 @@ class Detector:
         Raises:
             ModelError: there is no such detector.
         """
-        self.model = open_detector(detector, weights)
-        self.preprocessor = Preprocessor(self.model.cfg)
-        self._network, self._precision = self.model.build(), precision
-        self._edge = EdgeHalf(self._network, LEVELS, precision=precision)
+        self.model = open_model(detector, weights)
+        self.preprocessor = self.model.preprocessor
+        self._network, self._precision = build_network(self.model), precision
+        self._edge = EdgeHalf(self._network, self.model.pyramid.levels, precision=precision)
         self._server = ServerHalf(self._network, precision=precision)
-        self._codecs: dict[CodecSettings, FeatureCodec] = {}
+        self._sending: dict[CodecSettings, tuple[Encoder, EdgeAnalysis]] = {}
+        self._receiving: dict[str, tuple[Decoder, Rebuilder]] = {}
+        self._codecs: list[Codec] = decodable_codecs(self.model)
 
     def backbone(self, picture: NDArray[np.uint8]) -> dict[str, Tensor]:
         """``p2 … p6`` of a picture of network size, (H, W, 3) uint8 RGB."""
@@ -55,11 +62,20 @@ class Detector:
         features: dict[str, Tensor] = half(self.preprocessor.to_input(picture))
         return features
 
-    def codec(self, settings: CodecSettings) -> FeatureCodec:
-        """A codec of this model, built once."""
-        if settings not in self._codecs:
-            self._codecs[settings] = build_codec(settings, self.model)
-        return self._codecs[settings]
+    def encoder(self, settings: CodecSettings) -> tuple[Encoder, EdgeAnalysis]:
+        """What an edge sends with, made once."""
+        if settings not in self._sending:
+            encoder = open_encoder(settings, self.model)
+            self._sending[settings] = encoder, encoder.codec.analysis(encoder)
+        return self._sending[settings]
+
+    def rebuild(self, packet: Packet, limits: Limits) -> dict[str, Tensor]:
+        """The pyramid that a server makes of a packet, with nothing else at hand than the model."""
+        codec = choose_codec(packet, self.model, self._codecs)
+        if codec.name not in self._receiving:
+            self._receiving[codec.name] = codec.decoder(), codec.rebuilder()
+        decoder, rebuilder = self._receiving[codec.name]
+        return rebuilder.rebuild([decoder.unpack(packet, limits)])
 
     def detect(self, sent: Sent, network_size: tuple[int, int], image_size: tuple[int, int]) -> Detections:
         """Detect on what arrived; all that the detector returns, up to its own limit.
@@ -70,11 +86,10 @@ class Detector:
             image_size: (height, width) of the original picture, whose pixels the boxes are in.
         """
         if sent.roi_features is None:
-            instances = self._server(sent.features, network_size, image_size)
+            (instances,) = self._server(sent.features, [network_size], [image_size])
         else:
             instances = self._detect_in_rpn_scope(sent, network_size, image_size)
-        found = detections.Detections.from_instances(instances)
-        return Detections(found.boxes, found.scores, found.classes)
+        return to_detections(instances, self.model.labels)
 
     def _detect_in_rpn_scope(self, sent: Sent, network_size: tuple[int, int], image_size: tuple[int, int]) -> Instances:
         """Detect with one pyramid at the RPN and another one at the ROI heads, which no product does."""

@@ -9,33 +9,34 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.nn.functional import max_pool2d
 
-from keyfpn.detector.split import Precision
+from keyfpn.detector.pyramid import Pyramid
+from keyfpn.detector.torch.derive import with_derived
+from keyfpn.detector.torch.precision import Precision
 from keyfpn.protocol.files import whole_file
 from keyfpn.protocol.geometry import Geometry
 
 from .errors import BenchmarkError
 
-STORED_LEVELS = ("p2", "p3", "p4", "p5")
 _DTYPES = {"bf16": torch.bfloat16, "fp32": torch.float32}
 
 
 class FeatureCache:
-    """A folder with one file per picture: p2 to p5, one after the other, as the backbone computed them.
+    """A folder with one file per picture: the independent levels, one after the other, as the backbone computed them.
 
-    Autocast to bfloat16 gives values that bfloat16 holds exactly, so that two bytes per value lose nothing. p6 is a
-    max-pool of p5 and is made when it is read.
+    Autocast to bfloat16 gives values that bfloat16 holds exactly, so that two bytes per value lose nothing. What
+    derives from these levels is made when they are read.
     """
 
-    def __init__(self, folder: Path, precision: Precision) -> None:
+    def __init__(self, folder: Path, precision: Precision, pyramid: Pyramid) -> None:
         """Name the folder; nothing is made yet."""
-        self._folder = folder
+        self._folder, self._pyramid = folder, pyramid
+        self._levels = pyramid.independent
         self._dtype = _DTYPES[precision]
 
     def file_bytes(self, geometry: Geometry) -> int:
         """The size of one picture's file."""
-        return geometry.elements(STORED_LEVELS) * self._dtype.itemsize
+        return geometry.elements(self._levels) * self._dtype.itemsize
 
     def has(self, picture: int, geometry: Geometry) -> bool:
         """Whether a picture's features are there."""
@@ -68,30 +69,30 @@ class FeatureCache:
         return missing
 
     def write(self, picture: int, features: Mapping[str, Tensor]) -> None:
-        """Keep a picture's p2 … p5, (1, C, h, w) float32 each; whole or not at all.
+        """Keep a picture's independent levels, (1, C, h, w) float32 each; whole or not at all.
 
         Raises:
             ValueError: values that the stored type does not hold exactly.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
         with whole_file(self._path(picture)) as temporary, temporary.open("wb") as file:
-            for level in STORED_LEVELS:
+            for level in self._levels:
                 stored = features[level].to("cpu", self._dtype).contiguous()
                 if not torch.equal(stored.float(), features[level].cpu()):
                     raise ValueError(f"{level} of picture {picture} does not fit {self._dtype}")
                 file.write(stored.view(torch.uint8).numpy().data)
 
     def read(self, picture: int, geometry: Geometry) -> dict[str, Tensor]:
-        """A picture's pyramid, ``p2 … p6``, each (1, C, h, w) float32, from the memory-mapped file."""
+        """A picture's whole pyramid, each level (1, C, h, w) float32, from the memory-mapped file."""
         stored = torch.from_file(
-            str(self._path(picture)), shared=False, size=geometry.elements(STORED_LEVELS), dtype=self._dtype
+            str(self._path(picture)), shared=False, size=geometry.elements(self._levels), dtype=self._dtype
         )
-        shapes = [geometry.level_shape(level) for level in STORED_LEVELS]
+        shapes = [geometry.level_shape(level) for level in self._levels]
         parts = torch.split(stored, [prod(shape) for shape in shapes])
         features = {
-            level: part.view(1, *shape).float() for level, part, shape in zip(STORED_LEVELS, parts, shapes, strict=True)
+            level: part.view(1, *shape).float() for level, part, shape in zip(self._levels, parts, shapes, strict=True)
         }
-        return features | {"p6": max_pool2d(features["p5"], kernel_size=1, stride=2)}
+        return with_derived(features, self._pyramid)
 
     def _path(self, picture: int) -> Path:
         return self._folder / f"{picture}.{'bf16' if self._dtype is torch.bfloat16 else 'fp32'}"

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from keyfpn.detector.coco import Picture
-from keyfpn.detector.model import DetectorModel
-from keyfpn.detector.pictures import Preprocessor, picture_size
-from keyfpn.detector.split import Precision
+from keyfpn.detector.model import Model
+from keyfpn.detector.prepare import picture_size
+from keyfpn.detector.torch.precision import Precision
 from keyfpn.protocol.geometry import Geometry
 
 from .detector import Detector
@@ -57,14 +57,13 @@ def measure_view(view: View, ways: Sequence[Way]) -> list[Measurement]:
     return [_measure(view, way) for way in ways]
 
 
-def geometries(model: DetectorModel, pictures: Sequence[Picture]) -> list[tuple[int, Geometry]]:
+def geometries(model: Model, pictures: Sequence[Picture]) -> list[tuple[int, Geometry]]:
     """Each picture's id and pyramid geometry, from the headers of the files.
 
     Raises:
         PictureError: a file is no picture.
     """
-    preprocessor = Preprocessor(model.cfg)
-    return [(p.id, model.geometry(preprocessor.network_size(picture_size(p.path)))) for p in pictures]
+    return [(p.id, model.geometry(model.preprocessor.network_size(picture_size(p.path)))) for p in pictures]
 
 
 def _measure(view: View, way: Way) -> Measurement:
@@ -75,7 +74,7 @@ def _measure(view: View, way: Way) -> Measurement:
 
 def _view(source: Source, picture: Picture) -> View:
     detector = _detector(source.detector, source.weights, source.precision)
-    return View(detector, FeatureCache(source.features, source.precision), picture)
+    return View(detector, FeatureCache(source.features, source.precision, detector.model.pyramid), picture)
 
 
 @lru_cache(maxsize=1)

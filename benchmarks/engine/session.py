@@ -14,8 +14,8 @@ from rich.console import Console
 
 from keyfpn.console.progress import progress
 from keyfpn.detector.coco import CocoData, Picture
-from keyfpn.detector.model import DetectorModel, open_detector
-from keyfpn.detector.split import Precision
+from keyfpn.detector.model import Model, open_model
+from keyfpn.detector.torch.precision import Precision
 from keyfpn.protocol.geometry import Geometry
 
 from . import evaluation, measure
@@ -56,9 +56,9 @@ class Session:
         return CocoData(self.images, self.annotations, limit=self.limit)
 
     @cached_property
-    def model(self) -> DetectorModel:
-        """Raises ModelError as :func:`open_detector` does."""
-        return open_detector(self.detector, self.weights)
+    def model(self) -> Model:
+        """Raises ModelError as :func:`open_model` does."""
+        return open_model(self.detector, self.weights)
 
     @cached_property
     def geometries(self) -> list[tuple[int, Geometry]]:
@@ -76,7 +76,7 @@ class Session:
             ModelError, PictureError: the detector or the data cannot be used.
             BenchmarkError: annotations of things that the detector does not know, or a cache of other pictures.
         """
-        known, annotated = set(self.model.category_ids), set(self.data.coco.getCatIds())
+        known, annotated = set(self.model.labels.category_ids), set(self.data.coco.getCatIds())
         if not known & annotated:
             raise BenchmarkError(
                 str(self.annotations),
@@ -109,7 +109,7 @@ class Session:
             return 0
         ids = {picture.id for picture in pictures}
         wanted = [(id, geometry) for id, geometry in self.geometries if id in ids]
-        size = FeatureCache(self._features, self.precision).reserve(wanted, promised)
+        size = FeatureCache(self._features, self.precision, self.model.pyramid).reserve(wanted, promised)
         self.console.print(f"backbone features of {len(ids)} pictures: {size / 1e9:.2f} GB more on the disk")
         return size
 
@@ -140,7 +140,7 @@ class Session:
             WorkerError: a worker failed.
             BenchmarkError: no picture has an annotation.
         """
-        categories = tuple(self.model.category_ids)
+        categories = tuple(self.model.labels.category_ids)
         source = EvaluationSource(self.images, self.annotations, self.limit, categories, self._store_path)
         tasks = [Task(row.key, (source, reference.key, row.key)) for row in rows]
         found = {}

@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from keyfpn.detector.coco import Picture
-from keyfpn.detector.pictures import picture_size, read_picture
-from keyfpn.reconstruct.codec import LEVELS
+from keyfpn.detector.prepare import picture_size, read_picture
 
 from .detector import Detector
 from .features import FeatureCache
@@ -62,8 +61,8 @@ class View:
         return features
 
     def key_features(self, key_levels: tuple[str, ...]) -> Mapping[str, Tensor]:
-        """What a codec reads of the original: levels of the pyramid, or what lies below them."""
-        if set(key_levels) <= set(LEVELS):
+        """What an encoder reads of the original: levels of the pyramid, or what lies below them."""
+        if set(key_levels) <= set(self.geometry.levels):
             return self.features
         if key_levels not in self._below:
             self._below[key_levels] = self.detector.look(self._resized, key_levels)

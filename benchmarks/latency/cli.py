@@ -35,14 +35,14 @@ def split(
 ) -> None:
     """Run the split benchmark."""
     with exit_codes():
-        from keyfpn.detector.model import open_detector
-        from keyfpn.detector.pictures import find_pictures
+        from keyfpn.detector.model import open_model
+        from keyfpn.detector.prepare import find_pictures
 
         from .codecs import time_codecs
         from .report import print_split, to_dict
         from .split import compare_with_unsplit, time_edge
 
-        model = open_detector(detector, weights)
+        model = open_model(detector, weights)
         pictures = find_pictures([images])[:limit]
         difference, times = compare_with_unsplit(model, pictures), time_edge(model, pictures)
         codec_times = time_codecs(model, pictures)

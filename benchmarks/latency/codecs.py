@@ -9,15 +9,19 @@ from functools import partial
 from pathlib import Path
 from statistics import median
 
+import numpy as np
 from detectron2.modeling import GeneralizedRCNN
-from torch import Tensor
+from numpy.typing import NDArray
 
-from keyfpn.detector.model import DetectorModel
-from keyfpn.detector.pictures import Preprocessor, read_picture
-from keyfpn.detector.split import EdgeHalf, ServerHalf
-from keyfpn.protocol.chunk import LATENT_LEVELS
-from keyfpn.reconstruct.codec import FeatureCodec, build_codec, codec_names
-from keyfpn.reconstruct.learned.files import read_coder, read_shape
+from keyfpn.detector.model import Model
+from keyfpn.detector.prepare import read_picture
+from keyfpn.detector.torch.edge_half import EdgeHalf
+from keyfpn.detector.torch.network import build_network
+from keyfpn.detector.torch.server_half import ServerHalf
+from keyfpn.protocol.packet import Packet
+from keyfpn.reconstruct.codec import Encoder
+from keyfpn.reconstruct.learned.codec import LearnedCodec
+from keyfpn.reconstruct.registry import decodable_codecs, open_encoder
 
 from .split import timed, whole_backbone
 
@@ -40,58 +44,57 @@ class CodecTime:
     entropy_decode_ms: float | None
 
 
-def timed_codecs(model: DetectorModel) -> list[str]:
+def timed_codecs(model: Model) -> list[str]:
     """Settings worth timing: a baseline, and the extremes and the middle of the learned codec's qualities."""
-    codecs = ["interpolate:precision=int4"]
-    if "network" in codec_names(model):
-        codecs.append("network:precision=int4")
-    if _has_latents(model):
-        last = build_codec("learned", model).qualities
-        codecs += [f"learned:quality={quality}" for quality in sorted({1, (last + 1) // 2, last})]
-    return codecs
+    held = {codec.name: codec for codec in decodable_codecs(model)}
+    settings = [f"{name}:precision=int4" for name in ("interpolate", "network") if name in held]
+    if "learned" in held:
+        qualities = held["learned"].sweep()
+        chosen = sorted({0, (len(qualities) + 1) // 2 - 1, len(qualities) - 1})
+        settings += [str(qualities[place]) for place in chosen]
+    return settings
 
 
-def time_codecs(model: DetectorModel, pictures: Sequence[Path]) -> list[CodecTime]:
+def time_codecs(model: Model, pictures: Sequence[Path]) -> list[CodecTime]:
     """Time codecs on pictures, in turns picture by picture; the first one warms up."""
-    network, preprocessor = model.build(), Preprocessor(model.cfg)
-    codecs = [build_codec(text, model) for text in timed_codecs(model)]
-    stopwatch = _Stopwatch(model, network)
+    network, preprocessor = build_network(model), model.preprocessor
+    stopwatches = [_Stopwatch(open_encoder(text, model), network) for text in timed_codecs(model)]
     measured: dict[str, list[dict[str, float]]] = defaultdict(list)
     for path in pictures:
         resized = preprocessor.resize(read_picture(path))
         network_input = preprocessor.to_input(resized)
         whole, _ = timed(partial(whole_backbone, network, network_input))
-        for codec in codecs:
-            times = stopwatch.time(codec, network_input, (resized.shape[0], resized.shape[1]))
-            measured[str(codec.settings)].append(times | {"whole": whole})
+        for stopwatch in stopwatches:
+            times = stopwatch.time(network_input, (resized.shape[0], resized.shape[1]))
+            measured[str(stopwatch.encoder.settings)].append(times | {"whole": whole})
     return [_summary(settings, times[1:]) for settings, times in measured.items()]
 
 
 class _Stopwatch:
-    """Times the two ends of codecs of one detector."""
+    """Times the two ends of one setting of a codec."""
 
-    def __init__(self, model: DetectorModel, network: GeneralizedRCNN) -> None:
-        self._model, self._network, self._server = model, network, ServerHalf(network)
-        folder = model.folder if _has_latents(model) else None
-        self._coder = read_coder(folder, read_shape(folder)) if folder is not None else None
+    def __init__(self, encoder: Encoder, network: GeneralizedRCNN) -> None:
+        self.encoder, codec = encoder, encoder.codec
+        self._half, self._analysis = EdgeHalf(network, encoder.reads), codec.analysis(encoder)
+        self._decoder, self._rebuilder = codec.decoder(), codec.rebuilder()
+        self._server = ServerHalf(network)
 
-    def time(self, codec: FeatureCodec, network_input: Tensor, size: tuple[int, int]) -> dict[str, float]:
+    def time(self, network_input: NDArray[np.uint8], size: tuple[int, int]) -> dict[str, float]:
         """Milliseconds of each part."""
-        half = EdgeHalf(self._network, codec.key_levels)
-        geometry = self._model.geometry(size)
         times: dict[str, float] = {}
-        times["edge"], chunks = timed(lambda: codec.encode(half(network_input)))
-        times["server"], rebuilt = timed(lambda: codec.decode(chunks, geometry))
-        times["heads"], _ = timed(lambda: self._server(rebuilt, size, size))
-        if self._coder and chunks[0].level in LATENT_LEVELS:
-            coder = self._coder
-            times["entropy decode"], latents = timed(lambda: coder.decode(chunks, geometry, codec.quality))
-            times["entropy encode"], _ = timed(lambda: coder.encode(latents, codec.quality))
+        times["edge"], packet = timed(partial(self._send, network_input, size))
+        times["server"], pyramid = timed(lambda: self._rebuilder.rebuild([self._decoder.unpack(packet)]))
+        times["heads"], _ = timed(lambda: self._server(pyramid, [size], [size]))
+        if isinstance(self.encoder.codec, LearnedCodec):
+            coder, geometry = self.encoder.codec.coder, self.encoder.codec.model.geometry(size)
+            quality = self.encoder.quality
+            times["entropy decode"], latents = timed(lambda: coder.decode(packet.chunks, geometry, quality))
+            times["entropy encode"], _ = timed(lambda: coder.encode(latents, quality))
         return times
 
-
-def _has_latents(model: DetectorModel) -> bool:
-    return "learned" in codec_names(model)
+    def _send(self, network_input: NDArray[np.uint8], size: tuple[int, int]) -> Packet:
+        arrays = self._analysis.arrays(self._half(network_input))
+        return self.encoder.packet(arrays, image_size=size, network_size=size)
 
 
 def _summary(settings: str, times: Sequence[Mapping[str, float]]) -> CodecTime:

@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 
 from keyfpn.console.tables import Table, print_tables
-from keyfpn.detector.model import DetectorModel
+from keyfpn.detector.model import Model
 
 from .codecs import CodecTime
 from .split import Difference, EdgeTime
@@ -29,7 +29,7 @@ def print_split(
 
 
 def to_dict(
-    model: DetectorModel,
+    model: Model,
     difference: Difference,
     edge_times: Sequence[EdgeTime],
     codec_times: Sequence[CodecTime],

@@ -14,16 +14,16 @@ import numpy as np
 import torch
 from detectron2.modeling import GeneralizedRCNN
 from numpy.typing import NDArray
-from torch import Tensor
 
-from keyfpn.detector.detections import Detections
-from keyfpn.detector.model import DetectorModel
-from keyfpn.detector.pictures import Preprocessor, read_picture
-from keyfpn.detector.split import EdgeHalf
-from keyfpn.edge.encoder import EdgeEncoder
-from keyfpn.edge.sources import Frame
-from keyfpn.reconstruct.codec import LEVELS, build_codec
-from keyfpn.server.pipeline import DetectionPipeline
+from keyfpn.detector.model import Model
+from keyfpn.detector.prepare import read_picture
+from keyfpn.detector.torch.edge_half import EdgeHalf
+from keyfpn.detector.torch.network import build_network
+from keyfpn.detector.torch.results import to_detections
+from keyfpn.edge.pipeline import Edge
+from keyfpn.protocol.detections import Detections
+from keyfpn.protocol.frame import Frame, Picture
+from keyfpn.server.pipeline import Server
 
 Result = TypeVar("Result")
 
@@ -54,20 +54,18 @@ class EdgeTime:
     """Median of the ratios picture by picture."""
 
 
-def compare_with_unsplit(model: DetectorModel, pictures: Sequence[Path]) -> Difference:
-    """Detect on each picture unsplit, and by the real ends: edge encoder, packet with every level in float32, server.
+def compare_with_unsplit(model: Model, pictures: Sequence[Path]) -> Difference:
+    """Detect on each picture unsplit, and by the real ends: edge, packet with every level in float32, server.
 
     All in float32 in one process, so with the same threads and memory format.
     """
-    network, preprocessor = model.build(), Preprocessor(model.cfg)
-    edge = EdgeEncoder(model, build_codec(LOSSLESS, model))
-    server = DetectionPipeline([model])
+    network = build_network(model)
+    edge, server = Edge(model, LOSSLESS), Server(model)
     same, boxes, score, pixels = True, 0, 0.0, 0.0
     for number, path in enumerate(pictures):
         original = read_picture(path)
-        whole = _unsplit(network, preprocessor.to_input(preprocessor.resize(original)), original)
-        packet = edge.encode(Frame(path.stem, number, original, capture_time=0)).data
-        split = server.detect(server.read(packet))
+        whole = _unsplit(model, network, original)
+        split = server.detect(edge.encode_frame(Frame(path.stem, number, original)).data)
         boxes += len(whole)
         if not np.array_equal(whole.classes, split.classes):
             same = False
@@ -77,12 +75,12 @@ def compare_with_unsplit(model: DetectorModel, pictures: Sequence[Path]) -> Diff
     return Difference(len(pictures), boxes, same, score, pixels)
 
 
-def time_edge(model: DetectorModel, pictures: Sequence[Path]) -> list[EdgeTime]:
+def time_edge(model: Model, pictures: Sequence[Path]) -> list[EdgeTime]:
     """Time the edge's half for several sets of key levels against backbone and whole FPN, in float32.
 
     Picture by picture in turns, so that what else the machine does hits all alike. The first picture warms up.
     """
-    network, preprocessor = model.build(), Preprocessor(model.cfg)
+    network, preprocessor = build_network(model), model.preprocessor
     halves = [EdgeHalf(network, levels) for levels in KEY_SETS]
     whole_ms: list[float] = []
     edge_ms: list[list[float]] = [[] for _ in halves]
@@ -102,18 +100,18 @@ def time_edge(model: DetectorModel, pictures: Sequence[Path]) -> list[EdgeTime]:
     ]
 
 
-def _unsplit(network: GeneralizedRCNN, network_input: Tensor, original: NDArray[np.uint8]) -> Detections:
+def _unsplit(model: Model, network: GeneralizedRCNN, original: Picture) -> Detections:
+    network_input = torch.from_numpy(model.preprocessor.to_input(model.preprocessor.resize(original)))
     with torch.inference_mode():
         found = network([{"image": network_input, "height": original.shape[0], "width": original.shape[1]}])
-    return Detections.from_instances(found[0]["instances"])
+    return to_detections(found[0]["instances"], model.labels)
 
 
-def whole_backbone(network: GeneralizedRCNN, network_input: Tensor) -> None:
-    """Run what the unsplit detector runs up to its pyramid."""
+def whole_backbone(network: GeneralizedRCNN, network_input: NDArray[np.uint8]) -> None:
+    """Run what the unsplit detector runs up to its pyramid, on (3, H, W) uint8."""
     with torch.inference_mode():
-        padded = network.preprocess_image([{"image": network_input}]).tensor
-        features = network.backbone(padded.contiguous(memory_format=torch.channels_last))
-    assert list(features) == list(LEVELS)
+        padded = network.preprocess_image([{"image": torch.from_numpy(network_input)}]).tensor
+        network.backbone(padded.contiguous(memory_format=torch.channels_last))
 
 
 def timed(work: Callable[[], Result]) -> tuple[float, Result]:

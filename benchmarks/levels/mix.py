@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keyfpn.detector.coco import Picture
-from keyfpn.reconstruct.fit import mix_equations, rounded_mix, solve_mix
-from keyfpn.reconstruct.parameters import Mix
+from keyfpn.reconstruct.key_levels.fit import mix_equations, rounded_mix, solve_mix
+from keyfpn.reconstruct.key_levels.parameters import Mix
 
 from ..engine import measure
 from ..engine.evaluation import Figures

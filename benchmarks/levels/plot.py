@@ -11,10 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from keyfpn.console.tables import ratio
-from keyfpn.reconstruct.codec import LEVELS
 
 from .mix import MixSearch, best, mix_of
-from .rebuild import KEY_LEVELS, Degrade
+from .rebuild import KEY_LEVELS, LEVELS, Degrade
 from .result import SIZES, STUDY_PAIRS, LevelResult
 from .rows import FACTORS, PAIRS, Measured
 from .scopes import SCOPES, Scope

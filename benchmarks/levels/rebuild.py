@@ -9,15 +9,18 @@ from typing import ClassVar
 
 from torch import Tensor
 
+from keyfpn.detector.pyramid import Pyramid
+from keyfpn.detector.torch.derive import with_derived
 from keyfpn.protocol.geometry import Geometry
-from keyfpn.reconstruct.codec import LEVELS
-from keyfpn.reconstruct.interpolate import InterpolateCodec, scale
-from keyfpn.reconstruct.parameters import Mix, Parameters
+from keyfpn.reconstruct.interpolate.rebuilder import Interpolator, scale
+from keyfpn.reconstruct.key_levels.parameters import Mix
 
 from ..engine.errors import BenchmarkError
 from ..engine.view import View
 from ..engine.way import Sent
 
+LEVELS = ("p2", "p3", "p4", "p5", "p6")
+"""What the study degrades; a detector with other levels is refused."""
 KEY_LEVELS = ("p3", "p5")
 """What the study sends."""
 P4_OF_P3_AND_P5 = ("p4", "p3", "p5")
@@ -118,10 +121,12 @@ class P4Mix:
 
     def rebuild(self, features: Mapping[str, Tensor], geometry: Geometry) -> dict[str, Tensor]:
         """``p2 … p6``, each (1, C, h, w) float32, out of the true p3 and p5."""
-        codec = InterpolateCodec(KEY_LEVELS, Parameters(mixes={P4_OF_P3_AND_P5: self.mix}))
-        sent = {level: features[level] for level in (*KEY_LEVELS, "p6")}  # p6 is exact from p5
-        rebuilt = sent | codec.rebuild([level for level in LEVELS if level not in sent], sent, geometry)
-        return {level: rebuilt[level] for level in LEVELS}
+        pyramid = Pyramid(geometry.channels, independent=LEVELS[:-1])
+        sent = {level: features[level] for level in KEY_LEVELS}
+        missing = [level for level in pyramid.independent if level not in sent]
+        rebuilt = Interpolator(pyramid, {P4_OF_P3_AND_P5: self.mix}).fill(missing, sent, geometry)
+        whole = with_derived(sent | rebuilt, pyramid)
+        return {level: whole[level] for level in LEVELS}
 
 
 def _shrunk(side: int, factor: float) -> int:

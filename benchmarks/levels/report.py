@@ -8,8 +8,7 @@ from types import MappingProxyType
 from rich.console import Console
 
 from keyfpn.console.tables import Table, ap, interval, print_tables, ratio, signed
-from keyfpn.reconstruct.codec import LEVELS
-from keyfpn.reconstruct.parameters import Mix
+from keyfpn.reconstruct.key_levels.parameters import Mix
 
 from ..engine.bootstrap import CONFIDENCE, RESAMPLES
 from ..engine.codecs import CodecWay
@@ -17,7 +16,7 @@ from ..engine.evaluation import AGREEMENT_SCORE
 from ..rate.result import STUDY_RATIO
 from .mix import best
 from .plot import FIGURES
-from .rebuild import KEY_LEVELS, Degrade, P4Mix
+from .rebuild import KEY_LEVELS, LEVELS, Degrade, P4Mix
 from .result import SIZES, STUDY_PAIRS, LevelResult
 from .rows import FACTORS, PAIRS, STUDY_RULES, Kind, Measured, own_mix
 from .scopes import SCOPES, Scope
@@ -72,9 +71,9 @@ def to_markdown(result: LevelResult, figures: Sequence[str]) -> str:
 
 def summary(result: LevelResult) -> str:
     """What was measured and how, in a few sentences."""
-    cfg, unsplit = result.model.cfg.INPUT, result.unsplit.metrics
+    sizes, unsplit = result.model.preprocessor, result.unsplit.metrics
     return (
-        f"{result.pictures} pictures, short side {cfg.MIN_SIZE_TEST} (long side at most {cfg.MAX_SIZE_TEST}), "
+        f"{result.pictures} pictures, short side {sizes.short_side} (long side at most {sizes.long_side_max}), "
         f"{result.precision}. The unsplit detector has {unsplit.AP:.2f} AP (AP50 {ap(unsplit.AP50)}, small "
         f"{ap(unsplit.APs)}, medium {ap(unsplit.APm)}, large {ap(unsplit.APl)}); its p2 to p6 are "
         f"{result.raw_elements:,.0f} values per picture, which is 1x."

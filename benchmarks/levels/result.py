@@ -9,8 +9,8 @@ from math import isnan
 from types import MappingProxyType
 from typing import Any
 
-from keyfpn.detector.model import DetectorModel
-from keyfpn.detector.split import Precision
+from keyfpn.detector.model import Model
+from keyfpn.detector.torch.precision import Precision
 
 from ..engine.conditions import conditions
 from ..engine.evaluation import Figures
@@ -36,7 +36,7 @@ X101 on COCO val2017, scope rpn (README of github.com/dbwp031/detectron2; the fi
 class LevelResult:
     """Every setting with its figures, in both scopes."""
 
-    model: DetectorModel
+    model: Model
     precision: Precision
     pictures: int
     raw_elements: float

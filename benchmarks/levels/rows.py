@@ -7,17 +7,16 @@ from dataclasses import dataclass
 from itertools import combinations, pairwise
 from typing import Literal
 
-from keyfpn.detector.model import DetectorModel
-from keyfpn.protocol.errors import ConfigurationError
+from keyfpn.detector.model import Model
 from keyfpn.protocol.geometry import Geometry
-from keyfpn.reconstruct.codec import LEVELS, codec_names
-from keyfpn.reconstruct.interpolate import EVEN_MIX
-from keyfpn.reconstruct.parameters import Mix, Parameters
+from keyfpn.reconstruct.interpolate.codec import EVEN_MIX
+from keyfpn.reconstruct.key_levels.parameters import Mix, Parameters
+from keyfpn.reconstruct.registry import open_codec
 
 from ..engine.codecs import CodecWay
 from ..engine.evaluation import Figures
 from ..engine.rows import Row
-from .rebuild import KEY_LEVELS, P4_OF_P3_AND_P5, Degrade, P4Mix
+from .rebuild import KEY_LEVELS, LEVELS, P4_OF_P3_AND_P5, Degrade, P4Mix
 from .scopes import SCOPES, Scope, in_scope
 
 Kind = Literal["degrade", "p4mix", "keyset", "precision"]
@@ -86,12 +85,12 @@ def mix_rows(mixes: Sequence[Mix]) -> list[LevelRow]:
     return [row for mix in dict.fromkeys(mixes) for row in _in_both_scopes("p4mix", P4Mix(mix))]
 
 
-def own_mix(model: DetectorModel) -> Mix:
+def own_mix(model: Model) -> Mix:
     """The (a, b) with which the codec ``interpolate`` rebuilds p4 for this model."""
     return Parameters.of(model).mixes.get(P4_OF_P3_AND_P5, EVEN_MIX)
 
 
-def keyset_rows(model: DetectorModel) -> list[LevelRow]:
+def keyset_rows(model: Model) -> list[LevelRow]:
     """Every non-empty subset of p2 … p5 in float32, rebuilt by ``interpolate``, and by ``network`` where there is one.
 
     p6 is not in the search: it is exact from p5, and free.
@@ -99,16 +98,12 @@ def keyset_rows(model: DetectorModel) -> list[LevelRow]:
     inner = LEVELS[:-1]
     subsets = [subset for size in range(1, len(inner) + 1) for subset in combinations(inner, size)]
     rows = [row for levels in subsets for row in _codec_rows("keyset", f"interpolate:{_levels(levels)}", model)]
-    if "network" in codec_names():
-        for levels in subsets:
-            try:
-                rows += _codec_rows("keyset", f"network:{_levels(levels)}", model)
-            except ConfigurationError:  # none was trained for these levels
-                continue
+    if open_codec("network", model).can_decode():
+        rows += [row for levels in subsets for row in _codec_rows("keyset", f"network:{_levels(levels)}", model)]
     return rows
 
 
-def precision_rows(model: DetectorModel) -> list[LevelRow]:
+def precision_rows(model: Model) -> list[LevelRow]:
     """The study's key levels as fewer bytes than float32."""
     text = f"interpolate:levels={'+'.join(KEY_LEVELS)}"
     return [row for precision in _PRECISIONS for row in _codec_rows("precision", f"{text},{precision}", model)]
@@ -118,7 +113,7 @@ def _levels(levels: Sequence[str]) -> str:
     return f"levels={'+'.join(levels)},{_LOSSLESS}"
 
 
-def _codec_rows(kind: Kind, codec: str, model: DetectorModel) -> list[LevelRow]:
+def _codec_rows(kind: Kind, codec: str, model: Model) -> list[LevelRow]:
     # In the full scope these are rows of the rate-AP table, and share its measurements.
     return _in_both_scopes(kind, CodecWay.of(codec, model))
 

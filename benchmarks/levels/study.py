@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from keyfpn.reconstruct.codec import LEVELS
-
 from ..engine.errors import BenchmarkError
 from ..engine.session import ORIGINAL, Session
 from .mix import MixSearch, search_mix
-from .rebuild import Degrade
+from .rebuild import LEVELS, Degrade
 from .result import LevelResult
 from .rows import (
     STUDY_RULES,
@@ -82,8 +80,7 @@ def _prepare(session: Session, rows: Sequence[LevelRow], train: Session | None, 
 
 
 def _require_levels(session: Session) -> None:
-    """The study, and every codec here, is about p2 to p6."""
-    stages = session.model.cfg.MODEL.FPN.IN_FEATURES
-    levels = (*(f"p{stage.removeprefix('res')}" for stage in stages), "p6")
+    """The study is about p2 to p6."""
+    levels = session.model.pyramid.levels
     if levels != LEVELS:
         raise BenchmarkError(session.model.name, f"a detector with the levels {', '.join(LEVELS)}", ", ".join(levels))

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, features
 
-from keyfpn.detector.pictures import read_picture
+from keyfpn.detector.prepare import read_picture
 
 from ..engine.errors import BenchmarkError
 from ..engine.view import View

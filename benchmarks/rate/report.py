@@ -46,9 +46,9 @@ def to_markdown(result: RateResult) -> str:
 
 def summary(result: RateResult) -> str:
     """What was measured and how, in a few sentences."""
-    cfg, unsplit = result.model.cfg.INPUT, result.figures[0].metrics
+    sizes, unsplit = result.model.preprocessor, result.figures[0].metrics
     return (
-        f"{result.pictures} pictures, short side {cfg.MIN_SIZE_TEST} (long side at most {cfg.MAX_SIZE_TEST}), "
+        f"{result.pictures} pictures, short side {sizes.short_side} (long side at most {sizes.long_side_max}), "
         f"{result.precision}. The unsplit detector has {unsplit.AP:.2f} AP (AP50 {ap(unsplit.AP50)}, small "
         f"{ap(unsplit.APs)}, medium {ap(unsplit.APm)}, large {ap(unsplit.APl)}); its p2 to p6 as float32 take "
         f"{result.raw_bytes:,.0f} bytes per picture, which is 1x. Bytes are the mean per picture of what is really "

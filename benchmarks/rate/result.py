@@ -10,8 +10,8 @@ from math import isnan
 from types import MappingProxyType
 from typing import Any
 
-from keyfpn.detector.model import DetectorModel
-from keyfpn.detector.split import Precision
+from keyfpn.detector.model import Model
+from keyfpn.detector.torch.precision import Precision
 
 from ..engine.conditions import conditions
 from ..engine.evaluation import Figures
@@ -29,7 +29,7 @@ DROPS: Mapping[str, str] = MappingProxyType({"points_1.4": "−1.4 points", "rel
 class RateResult:
     """Every row with its figures; the first is the original file, which the unsplit detector reads."""
 
-    model: DetectorModel
+    model: Model
     precision: Precision
     pictures: int
     raw_bytes: float

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from keyfpn.detector.coco import Picture
-from keyfpn.detector.model import DetectorModel
-from keyfpn.reconstruct.codec import build_codec, codec_names
+from keyfpn.detector.model import Model
+from keyfpn.reconstruct.registry import decodable_codecs
 
 from ..engine.codecs import CodecWay
 from ..engine.rows import Row
@@ -16,16 +16,6 @@ from ..engine.session import ORIGINAL
 from .baselines import default_baselines
 
 _SUFFIX_FAMILIES = {"jpg": "jpeg", "tif": "tiff"}
-# zstd next to ans where the study could have used it: on floats, and on the widest and the usual integers.
-_PRECISIONS = (
-    "precision=fp32",
-    "precision=fp16",
-    "precision=fp32,coder=zstd",
-    *(f"precision=int{bits}" for bits in (8, 6, 5, 4, 3, 2)),
-    "precision=int8,coder=zstd",
-    "precision=int4,coder=zstd",
-)
-_NETWORK_PRECISIONS = ("precision=fp32", *(f"precision=int{bits}" for bits in (8, 4, 3, 2)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,15 +32,10 @@ class RateRow(Row):
     """What is sent of the pyramid; None where a picture is."""
 
 
-def default_codecs(model: DetectorModel) -> list[str]:
-    """Settings of all codecs that a model has the files of."""
-    codecs = [f"{codec}:{precision}" for codec in ("raw", "interpolate") for precision in _PRECISIONS]
-    if "network" in codec_names(model):
-        codecs += [f"network:{precision}" for precision in _NETWORK_PRECISIONS]
-    if "learned" in codec_names(model):
-        qualities = build_codec("learned", model).qualities
-        codecs += [f"learned:quality={quality}" for quality in range(1, qualities + 1)]
-    return codecs
+def default_codecs(model: Model) -> list[str]:
+    """What every codec of a model sweeps."""
+    codecs = sorted(decodable_codecs(model), key=lambda codec: codec.wire_id)
+    return [str(settings) for codec in codecs for settings in codec.sweep()]
 
 
 def original_row(pictures: Sequence[Picture]) -> RateRow:
@@ -76,7 +61,7 @@ def baseline_rows(sizes: Sequence[str]) -> list[RateRow]:
     ]
 
 
-def codec_rows(codecs: Sequence[str], model: DetectorModel) -> list[RateRow]:
+def codec_rows(codecs: Sequence[str], model: Model) -> list[RateRow]:
     """Split inference with each of the codec settings, once.
 
     Raises:

@@ -30,7 +30,7 @@ class TorchNetwork:
         """
         detector = build_network(model, device)  # first: it finds out whether there is such a device
         self._analysis = encoder.codec.analysis(encoder, device)
-        self._half = EdgeHalf(detector, self._analysis.reads, precision=precision)
+        self._half = EdgeHalf(detector, encoder.reads, precision=precision)
 
     def __call__(self, picture: NDArray[np.uint8]) -> Arrays:
         """The encoder's inputs.
@@ -41,5 +41,4 @@ class TorchNetwork:
         Returns:
             (C, h, w) float32 arrays.
         """
-        arrays = self._analysis.analyze(self._half(picture))
-        return {name: array[0].contiguous().cpu().numpy() for name, array in arrays.items()}
+        return self._analysis.arrays(self._half(picture))

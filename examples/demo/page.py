@@ -17,12 +17,13 @@ from torch import Tensor
 
 from keyfpn.benchmarks.rate.baselines import Baseline
 from keyfpn.console.drawing import DRAWN_SCORE, draw
-from keyfpn.detector import detections
-from keyfpn.detector.model import DetectorModel, open_detector
-from keyfpn.detector.pictures import Preprocessor, read_picture
-from keyfpn.detector.split import EdgeHalf, ServerHalf
-from keyfpn.protocol.detections import Detections, LabelMap
-from keyfpn.reconstruct.codec import LEVELS, build_codec
+from keyfpn.detector.model import Model, open_model
+from keyfpn.detector.prepare import read_picture
+from keyfpn.detector.torch.edge_half import EdgeHalf
+from keyfpn.detector.torch.network import build_network
+from keyfpn.detector.torch.results import to_detections
+from keyfpn.detector.torch.server_half import ServerHalf
+from keyfpn.reconstruct.registry import open_encoder
 
 JPEG = Baseline("jpeg", 85, "4:2:0", "network")
 _TEMPLATES = Path(__file__).with_name("templates")
@@ -70,7 +71,7 @@ def write_page(out: Path, pictures: Sequence[Path], answers: Sequence[Mapping[st
     Returns:
         ``report.html``, self-contained.
     """
-    model = open_detector()
+    model = open_model()
     by_name = {answer["name"]: answer for answer in answers if answer["event"] == "frame"}
     way = _Way(model, codec)
     sections = [way.section(path, by_name[path.stem], out) for path in pictures]
@@ -84,25 +85,26 @@ def write_page(out: Path, pictures: Sequence[Path], answers: Sequence[Mapping[st
 class _Way:
     """The way of a picture in one process, with every stage kept."""
 
-    def __init__(self, model: DetectorModel, codec: str) -> None:
+    def __init__(self, model: Model, codec: str) -> None:
         self._model = model
-        self._codec = build_codec(codec, model)
-        self._preprocessor = Preprocessor(model.cfg)
-        network = model.build()
-        self._edge = EdgeHalf(network, [*LEVELS, *self._codec.key_levels])
+        self._encoder = open_encoder(codec, model)
+        network = build_network(model)
+        self._edge = EdgeHalf(network, [*model.pyramid.levels, *self._encoder.reads])
         self._server = ServerHalf(network)
+        self._analysis = self._encoder.codec.analysis(self._encoder)
+        self._decoder, self._rebuilder = self._encoder.codec.decoder(), self._encoder.codec.rebuilder()
 
     def section(self, path: Path, answer: Mapping[str, Any], out: Path) -> Section:
         picture = read_picture(path)
-        resized = self._preprocessor.resize(picture)
+        preprocessor, image_size = self._model.preprocessor, (picture.shape[0], picture.shape[1])
+        resized = preprocessor.resize(picture)
         network_size = (resized.shape[0], resized.shape[1])
-        geometry = self._model.geometry(network_size)
-        features = self._edge(self._preprocessor.to_input(resized))
-        rebuilt = self._codec.decode(self._codec.encode(features), geometry)
-        image_size = (picture.shape[0], picture.shape[1])
-        unsplit = detections.Detections.from_instances(self._server(features, network_size, image_size))
-        names = LabelMap(tuple(self._model.class_names), tuple(self._model.category_ids))
-        found = Detections(unsplit.boxes, unsplit.scores, unsplit.classes, names)
+        features = self._edge(preprocessor.to_input(resized))
+        arrays = self._analysis.arrays(features)
+        packet = self._encoder.packet(arrays, image_size=image_size, network_size=network_size)
+        rebuilt = self._rebuilder.rebuild([self._decoder.unpack(packet)])
+        (instances,) = self._server(features, [network_size], [image_size])
+        found = to_detections(instances, self._model.labels)
         drawn = draw(found, picture)
         (out / "unsplit").mkdir(exist_ok=True)
         drawn.save(out / "unsplit" / f"{path.stem}.jpg", quality=92)
@@ -115,7 +117,7 @@ class _Way:
             unsplit_boxes=len(found.above(DRAWN_SCORE)),
             split_boxes=sum(detection["score"] >= DRAWN_SCORE for detection in answer["detections"]),
             levels=self._levels(features, rebuilt),
-            raw_bytes=geometry.raw_bytes(),
+            raw_bytes=self._model.geometry(network_size).raw_bytes(),
             packet_bytes=answer["bytes"],
             jpeg_bytes=len(JPEG.encode(resized)),
             edge_ms=sum(answer["edge_ms"].values()),
@@ -123,7 +125,7 @@ class _Way:
         )
 
     def _levels(self, features: Mapping[str, Tensor], rebuilt: Mapping[str, Tensor]) -> list[Level]:
-        provenance = self._codec.provenance()
+        provenance = self._encoder.codec.provenance(self._encoder.inputs)
         return [
             Level(
                 name=level,
@@ -132,7 +134,7 @@ class _Way:
                 true_map=_heat_map(features[level], features[level]),
                 rebuilt_map=_heat_map(rebuilt[level], features[level]),
             )
-            for level in LEVELS
+            for level in self._model.pyramid.levels
         ]
 
 

@@ -20,7 +20,7 @@ class LevelEncoder(Encoder):
     def __init__(self, codec: Codec, coding: Coding, parameters: Parameters) -> None:
         """Take options that were checked, and the model's ranges."""
         self.codec, self._coding, self._parameters = codec, coding, parameters
-        self.settings, self.inputs = coding.settings(codec.name), coding.levels
+        self.settings, self.inputs, self.reads = coding.settings(codec.name), coding.levels, coding.levels
 
     def encode(self, arrays: Arrays) -> tuple[Chunk, ...]:
         return tuple(self._encode_level(level, arrays) for level in self.inputs)

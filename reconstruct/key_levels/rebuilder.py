@@ -22,10 +22,10 @@ class LevelsThemselves(EdgeAnalysis):
 
     def __init__(self, levels: tuple[str, ...]) -> None:
         """Take the key levels."""
-        self.reads = levels
+        self._levels = levels
 
     def analyze(self, features: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return {level: features[level] for level in self.reads}
+        return {level: features[level] for level in self._levels}
 
 
 class LevelRebuilder(Rebuilder):

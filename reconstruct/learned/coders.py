@@ -16,7 +16,7 @@ from keyfpn.protocol.packet import Packet
 
 from ..codec import Arrays, Codec, Decoder, Encoder, Unpacked
 from ..settings import CodecSettings
-from .shape import LATENTS
+from .shape import KEY_LEVELS, LATENTS
 
 
 class LearnedEncoder(Encoder):
@@ -24,7 +24,7 @@ class LearnedEncoder(Encoder):
 
     def __init__(self, codec: Codec, coder: LatentCoder, gains: Sequence[NDArray[np.float32]], quality: int) -> None:
         """Take the entropy coder, and of each latent the gains (qualities, channels)."""
-        self.codec, self.quality, self.inputs = codec, quality, LATENTS
+        self.codec, self.quality, self.inputs, self.reads = codec, quality, LATENTS, KEY_LEVELS
         self.settings = CodecSettings(codec.name, (("quality", str(quality)),))
         self._coder = coder
         self._gains = [gain[quality - 1][:, None, None] for gain in gains]

@@ -14,15 +14,13 @@ from keyfpn.detector.torch.inference import for_inference
 from ..codec import EdgeAnalysis, Rebuilder, Unpacked, check_batch
 from .files import ANALYSIS_FILE, SYNTHESIS_FILE
 from .gains import Gains
-from .shape import KEY_LEVELS, LATENTS, Shape
+from .shape import LATENTS, Shape
 from .transforms import Analysis, Synthesis
 from .weights import read_weights
 
 
 class LatentAnalysis(EdgeAnalysis):
     """Feature maps below the pyramid to y0, y1 and y2, before gain and rounding."""
-
-    reads = KEY_LEVELS
 
     def __init__(self, model: Model, shape: Shape, device: str) -> None:
         """Read the network.

@@ -19,11 +19,12 @@ from PIL import Image
 from keyfpn.benchmarks.engine.detector import Detector
 from keyfpn.benchmarks.engine.pool import Pool
 from keyfpn.detector.coco import CocoData
-from keyfpn.detector.detections import Detections
 from keyfpn.detector.manifest import Manifest
-from keyfpn.detector.model import CONFIG_FILE, DetectorModel, open_detector
-from keyfpn.detector.pictures import Preprocessor, read_picture
-from keyfpn.detector.split import EdgeHalf, ServerHalf
+from keyfpn.detector.model import CONFIG_FILE, Model, open_model
+from keyfpn.detector.prepare import Preprocessor, read_picture
+from keyfpn.detector.torch.edge_half import EdgeHalf
+from keyfpn.detector.torch.server_half import ServerHalf
+from keyfpn.protocol.detections import Detections
 from keyfpn.reconstruct.codec import LEVELS
 
 Detect = Callable[..., Detections]
@@ -33,21 +34,21 @@ SIDE = 128
 
 
 @pytest.fixture(scope="session")
-def quick_model(detector_model: DetectorModel, tmp_path_factory: pytest.TempPathFactory) -> DetectorModel:
+def quick_model(detector_model: Model, tmp_path_factory: pytest.TempPathFactory) -> Model:
     """The bundled detector with the fitted parameters alone, quick."""
     files = ("detector.safetensors", "ranges.safetensors", "mixes.json")
     return quick(detector_model, tmp_path_factory.mktemp("models") / "quick", files)
 
 
 @pytest.fixture(scope="session")
-def quick_learned_model(learned_model: DetectorModel, tmp_path_factory: pytest.TempPathFactory) -> DetectorModel:
+def quick_learned_model(learned_model: Model, tmp_path_factory: pytest.TempPathFactory) -> Model:
     """The model with a network and a learned codec, quick."""
     return quick(
         learned_model, tmp_path_factory.mktemp("models") / "quick_learned", tuple(learned_model.manifest.hashes)
     )
 
 
-def quick(model: DetectorModel, folder: Path, files: Sequence[str]) -> DetectorModel:
+def quick(model: Model, folder: Path, files: Sequence[str]) -> Model:
     """A model made for small pictures and few boxes: its answers come many times sooner."""
     assert model.folder is not None
     for name in files:
@@ -59,7 +60,7 @@ def quick(model: DetectorModel, folder: Path, files: Sequence[str]) -> DetectorM
     (folder / CONFIG_FILE).unlink(missing_ok=True)
     (folder / CONFIG_FILE).write_text(yaml.safe_dump(config))
     Manifest.of_folder(folder).write(folder)
-    return open_detector(str(folder))
+    return open_model(str(folder))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -72,13 +73,13 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def quick_detector(quick_model: DetectorModel) -> Detector:
+def quick_detector(quick_model: Model) -> Detector:
     """The quick detector in float32, as the benchmarks run it."""
     return Detector(str(quick_model.folder), None, "fp32")
 
 
 @pytest.fixture(scope="session")
-def detect(quick_model: DetectorModel) -> Detect:
+def detect(quick_model: Model) -> Detect:
     """The unsplit quick detector, as one who knows nothing of the benchmark would run it: picture to detections."""
     network, preprocessor = quick_model.build(), Preprocessor(quick_model.cfg)
     edge = EdgeHalf(network, LEVELS, precision="fp32")
@@ -94,7 +95,7 @@ def detect(quick_model: DetectorModel) -> Detect:
 
 @pytest.fixture(scope="session")
 def data_folder(
-    tmp_path_factory: pytest.TempPathFactory, photo: NDArray[np.uint8], detect: Detect, quick_model: DetectorModel
+    tmp_path_factory: pytest.TempPathFactory, photo: NDArray[np.uint8], detect: Detect, quick_model: Model
 ) -> Path:
     """Three pictures, and ``annotations.json``."""
     folder = tmp_path_factory.mktemp("data")

@@ -17,9 +17,9 @@ from detectron2.modeling import GeneralizedRCNN
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keyfpn.protocol.detections import Detections
 from keyfpn.detector.model import Model, open_model
 from keyfpn.protocol.chunk import Float, Uniform, encode_level
+from keyfpn.protocol.detections import Detections
 from keyfpn.protocol.errors import FingerprintMismatch, LimitExceeded, ProtocolError
 from keyfpn.protocol.packet import Packet
 from keyfpn.protocol.quantization import Ranges

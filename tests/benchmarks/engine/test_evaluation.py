@@ -6,8 +6,8 @@ import pytest
 from keyfpn.benchmarks.engine.evaluation import Evaluator
 from keyfpn.benchmarks.engine.store import Measurement
 from keyfpn.detector.coco import CocoData, as_ground_truth, match, summarize
-from keyfpn.detector.model import DetectorModel
-from keyfpn.detector.pictures import read_picture
+from keyfpn.detector.model import Model
+from keyfpn.detector.prepare import read_picture
 from keyfpn.protocol.detections import Detections
 
 
@@ -20,16 +20,16 @@ def unsplit(data: CocoData, detect) -> list[Measurement]:
 
 
 @pytest.fixture(scope="module")
-def evaluator(data: CocoData, quick_model: DetectorModel, unsplit: list[Measurement]) -> Evaluator:
+def evaluator(data: CocoData, quick_model: Model, unsplit: list[Measurement]) -> Evaluator:
     return Evaluator(data, quick_model.category_ids, unsplit)
 
 
-def results(measurements: list[Measurement], model: DetectorModel, score: float = 0.0) -> list[dict]:
-    return [r for m in measurements for r in m.detections.above(score).to_coco(m.picture, model.category_ids)]
+def results(measurements: list[Measurement], model: Model, score: float = 0.0) -> list[dict]:
+    return [r for m in measurements for r in m.detections.above(score).to_coco(m.picture, model.labels.category_ids)]
 
 
 def test_the_unsplit_detector_agrees_with_itself_and_differs_by_nothing(
-    evaluator: Evaluator, unsplit: list[Measurement], data: CocoData, quick_model: DetectorModel
+    evaluator: Evaluator, unsplit: list[Measurement], data: CocoData, quick_model: Model
 ) -> None:
     figures = evaluator.evaluate(unsplit)
     assert figures.agreement == 100
@@ -41,7 +41,7 @@ def test_the_unsplit_detector_agrees_with_itself_and_differs_by_nothing(
 
 
 def test_worse_boxes_cost_ap_and_agreement(
-    evaluator: Evaluator, unsplit: list[Measurement], data: CocoData, quick_model: DetectorModel
+    evaluator: Evaluator, unsplit: list[Measurement], data: CocoData, quick_model: Model
 ) -> None:
     worse = [
         Measurement(m.row, m.picture, m.bytes, Detections(m.detections.boxes * 1.04, *_rest(m.detections)))

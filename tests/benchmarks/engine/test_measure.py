@@ -15,11 +15,12 @@ from keyfpn.benchmarks.engine.pool import Pool, Task
 from keyfpn.benchmarks.engine.view import View
 from keyfpn.benchmarks.engine.way import OriginalFile
 from keyfpn.detector.coco import CocoData, Picture
-from keyfpn.detector.detections import Detections
 from keyfpn.detector.errors import PictureError
-from keyfpn.detector.model import DetectorModel
-from keyfpn.detector.pictures import Preprocessor, read_picture
-from keyfpn.detector.split import EdgeHalf, ServerHalf
+from keyfpn.detector.model import Model
+from keyfpn.detector.prepare import Preprocessor, read_picture
+from keyfpn.detector.torch.edge_half import EdgeHalf
+from keyfpn.detector.torch.server_half import ServerHalf
+from keyfpn.protocol.detections import Detections
 from keyfpn.reconstruct.codec import build_codec
 from tests.benchmarks.compare import assert_same
 
@@ -41,7 +42,7 @@ def view(quick_detector: Detector, features: FeatureCache, picture: Picture) -> 
     return View(quick_detector, features, picture)
 
 
-def ways(texts: list[str], model: DetectorModel) -> list[CodecWay]:
+def ways(texts: list[str], model: Model) -> list[CodecWay]:
     return [CodecWay.of(text, model) for text in texts]
 
 
@@ -55,7 +56,7 @@ def test_the_original_file_is_the_unsplit_detector_at_the_files_size(
 
 
 def test_a_worker_measures_the_same_with_one_thread(
-    worker: Pool, view: View, picture: Picture, quick_model: DetectorModel, tmp_path: Path
+    worker: Pool, view: View, picture: Picture, quick_model: Model, tmp_path: Path
 ) -> None:
     two = [OriginalFile(), CodecWay.of("interpolate:precision=int4", quick_model)]
     source = Source(str(quick_model.folder), None, "fp32", tmp_path)
@@ -68,7 +69,7 @@ def test_a_worker_measures_the_same_with_one_thread(
 
 
 def test_a_learned_codec_reads_below_the_pyramid(
-    learned_model: DetectorModel, network: GeneralizedRCNN, picture: Picture, tmp_path: Path
+    learned_model: Model, network: GeneralizedRCNN, picture: Picture, tmp_path: Path
 ) -> None:
     way = CodecWay.of("learned:quality=2", learned_model)
     assert not way.reads_features
@@ -86,14 +87,14 @@ def test_a_learned_codec_reads_below_the_pyramid(
     assert 53 < found.bytes - sum(len(chunk.payload) for chunk in chunks) <= 53 + 5 * len(chunks)
 
 
-def test_all_levels_as_floats_lose_nothing(view: View, quick_model: DetectorModel) -> None:
+def test_all_levels_as_floats_lose_nothing(view: View, quick_model: Model) -> None:
     unsplit, split = measure_view(view, [OriginalFile(), *ways(["raw:precision=fp32"], quick_model)])
     assert_same(split.detections, unsplit.detections)
     floats = view.geometry.raw_bytes(["p2", "p3", "p4", "p5"])
     assert floats < split.bytes < floats + 128  # the packet's header
 
 
-def test_bytes_are_those_of_packets(view: View, quick_model: DetectorModel) -> None:
+def test_bytes_are_those_of_packets(view: View, quick_model: Model) -> None:
     settings = [f"interpolate:levels=p3+p5,precision=int{bits},ranges=picture" for bits in (8, 4, 2)]
     found = measure_view(view, ways(settings, quick_model))
     for measurement, bits in zip(found, (8, 4, 2), strict=True):
@@ -101,7 +102,7 @@ def test_bytes_are_those_of_packets(view: View, quick_model: DetectorModel) -> N
 
 
 def test_codecs_read_the_cached_features_and_need_no_picture_then(
-    view: View, features: FeatureCache, quick_model: DetectorModel, tmp_path: Path
+    view: View, features: FeatureCache, quick_model: Model, tmp_path: Path
 ) -> None:
     two = ways(["raw:precision=fp16", "interpolate:precision=fp16"], quick_model)
     assert all(way.reads_features for way in two)
@@ -116,7 +117,7 @@ def test_codecs_read_the_cached_features_and_need_no_picture_then(
         assert_same(second.detections, first.detections)
 
 
-def test_geometries_are_those_of_the_pictures(view: View, picture: Picture, quick_model: DetectorModel) -> None:
+def test_geometries_are_those_of_the_pictures(view: View, picture: Picture, quick_model: Model) -> None:
     assert geometries(quick_model, [picture]) == [(picture.id, view.geometry)]
 
 

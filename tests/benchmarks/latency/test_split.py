@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 
 from keyfpn.benchmarks.cli import app
 from keyfpn.benchmarks.latency.split import KEY_SETS
-from keyfpn.detector.model import DetectorModel
+from keyfpn.detector.model import Model
 
 CODECS = [
     "interpolate:levels=p3+p5,precision=int4,coder=ans,ranges=model",
@@ -31,20 +31,20 @@ def images(tmp_path_factory: pytest.TempPathFactory, photo: NDArray[np.uint8]) -
     return folder
 
 
-def split(images: Path, model: DetectorModel, *options: str) -> Result:
+def split(images: Path, model: Model, *options: str) -> Result:
     command = ["split", "--images", str(images), "--detector", str(model.folder), *options]
     return CliRunner().invoke(app, command, catch_exceptions=False)
 
 
 @pytest.fixture(scope="module")
-def report(images: Path, quick_learned_model: DetectorModel) -> dict[str, Any]:
+def report(images: Path, quick_learned_model: Model) -> dict[str, Any]:
     result = split(images, quick_learned_model, "--json")
     assert result.exit_code == 0
     document: dict[str, Any] = json.loads(result.stdout)
     return document
 
 
-def test_the_split_detector_is_the_detector(report: dict[str, Any], quick_learned_model: DetectorModel) -> None:
+def test_the_split_detector_is_the_detector(report: dict[str, Any], quick_learned_model: Model) -> None:
     assert report["fingerprint"] == quick_learned_model.fingerprint.hex()
     difference = report["difference"]
     assert difference["pictures"] == 2
@@ -68,16 +68,14 @@ def test_codecs_are_timed_at_both_ends(report: dict[str, Any]) -> None:
         assert (time["entropy_encode_ms"] is None) == (not settings.startswith("learned"))
 
 
-def test_tables_have_the_comparison_every_key_set_and_every_codec(
-    images: Path, quick_learned_model: DetectorModel
-) -> None:
+def test_tables_have_the_comparison_every_key_set_and_every_codec(images: Path, quick_learned_model: Model) -> None:
     text = split(images, quick_learned_model).stdout
     assert re.match(r"2 pictures, \d+ boxes: counts and classes equal, scores within \S+, boxes within", text)
     assert all(re.search(rf"^ *{re.escape('+'.join(levels))} +\d+\.\d", text, re.MULTILINE) for levels in KEY_SETS)
     assert all(settings.split(",")[0] in text for settings in CODECS)
 
 
-def test_a_folder_without_pictures_is_one_line(tmp_path: Path, quick_learned_model: DetectorModel) -> None:
+def test_a_folder_without_pictures_is_one_line(tmp_path: Path, quick_learned_model: Model) -> None:
     result = split(tmp_path, quick_learned_model)
     assert result.exit_code == 2
     assert result.stderr.startswith("error: ")

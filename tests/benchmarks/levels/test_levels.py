@@ -26,8 +26,8 @@ from keyfpn.benchmarks.levels import mix, plot
 from keyfpn.benchmarks.levels import rows as level_rows
 from keyfpn.benchmarks.levels.study import run_levels
 from keyfpn.benchmarks.rate import rows
-from keyfpn.detector.model import DetectorModel
-from keyfpn.reconstruct.parameters import Parameters
+from keyfpn.detector.model import Model
+from keyfpn.reconstruct.key_levels.parameters import Parameters
 
 SharePool = Callable[[int], Any]
 Run = Callable[..., Result]
@@ -41,7 +41,7 @@ METRICS = ("AP", "AP50", "APs", "APm", "APl")
 
 
 @pytest.fixture(scope="module")
-def run(quick_model: DetectorModel, share_worker: SharePool) -> Iterator[Run]:
+def run(quick_model: Model, share_worker: SharePool) -> Iterator[Run]:
     """Runs a command on a few pictures, in this process but for the worker, with a small search."""
     with pytest.MonkeyPatch.context() as patch:
         for module in (level_rows, plot):
@@ -144,7 +144,7 @@ def test_what_the_roi_heads_do_not_read_is_alike_in_both_scopes(study: Study) ->
     assert of("rpn", [16] * 5) != of("full", [16] * 5)
 
 
-def test_the_models_own_mix_is_the_key_set_of_the_study(study: Study, quick_model: DetectorModel) -> None:
+def test_the_models_own_mix_is_the_key_set_of_the_study(study: Study, quick_model: Model) -> None:
     a, b = Parameters.of(quick_model).mixes["p4", "p3", "p5"]
     for scope in ("rpn", "full"):
         (row,) = [row for row in study.rows("p4mix", scope) if (row["a"], row["b"]) == (a, b)]
@@ -259,7 +259,7 @@ def test_what_the_user_can_mend_is_one_line_before_any_work(
     assert not list(tmp_path.rglob("*.fp32"))
 
 
-def test_a_detector_of_other_levels_is_refused(quick_model: DetectorModel) -> None:
+def test_a_detector_of_other_levels_is_refused(quick_model: Model) -> None:
     cfg = quick_model.cfg.clone()
     cfg.defrost()
     cfg.MODEL.FPN.IN_FEATURES = ["res3", "res4", "res5"]

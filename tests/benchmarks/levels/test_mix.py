@@ -17,7 +17,7 @@ from keyfpn.benchmarks.levels.rows import LevelRow
 from keyfpn.detector.coco import Picture
 from keyfpn.protocol.geometry import Geometry
 from keyfpn.reconstruct.codec import LEVELS
-from keyfpn.reconstruct.fit import ParameterFitter
+from keyfpn.reconstruct.key_levels.fit import ParameterFitter
 
 PICTURES = [Picture(id, Path(f"{id}.jpg")) for id in range(3)]
 

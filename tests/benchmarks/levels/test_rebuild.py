@@ -15,7 +15,7 @@ from keyfpn.benchmarks.levels.rebuild import P4_OF_P3_AND_P5, Degrade, P4Mix
 from keyfpn.protocol.geometry import Geometry
 from keyfpn.reconstruct.codec import LEVELS
 from keyfpn.reconstruct.interpolate import InterpolateCodec
-from keyfpn.reconstruct.parameters import Parameters
+from keyfpn.reconstruct.key_levels.parameters import Parameters
 
 GEOMETRY = Geometry(network_size=(90, 150), channels=4, size_divisibility=32)  # p2 is 24 x 40, p6 2 x 3
 

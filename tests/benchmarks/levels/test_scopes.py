@@ -13,14 +13,14 @@ from keyfpn.benchmarks.engine.view import View
 from keyfpn.benchmarks.levels.rebuild import Degrade
 from keyfpn.benchmarks.levels.scopes import SCOPES, in_scope
 from keyfpn.detector.coco import CocoData
-from keyfpn.detector.detections import Detections
-from keyfpn.detector.model import DetectorModel
-from keyfpn.detector.split import ServerHalf
+from keyfpn.detector.model import Model
+from keyfpn.detector.torch.server_half import ServerHalf
+from keyfpn.protocol.detections import Detections
 from tests.benchmarks.compare import assert_same
 
 
 def test_a_rebuilt_pyramid_goes_to_the_rpn_or_to_all(
-    quick_detector: Detector, quick_model: DetectorModel, data: CocoData, tmp_path: Path
+    quick_detector: Detector, quick_model: Model, data: CocoData, tmp_path: Path
 ) -> None:
     view = View(quick_detector, FeatureCache(tmp_path, "fp32"), data.pictures[0])
     how = Degrade.of(("p2", "p3"), 8.0)
@@ -43,7 +43,7 @@ def test_a_rebuilt_pyramid_goes_to_the_rpn_or_to_all(
     assert rpn_scores.shape != full_scores.shape or (rpn_scores != full_scores).any()
 
 
-def test_every_way_has_a_key_of_its_own_in_each_scope(detector_model: DetectorModel) -> None:
+def test_every_way_has_a_key_of_its_own_in_each_scope(detector_model: Model) -> None:
     codec = CodecWay.of("interpolate:levels=p3+p5,precision=fp32", detector_model)
     for way in (Degrade.parse("p6=4"), codec):
         assert [in_scope(way, scope).key for scope in SCOPES] == [f"rpn:{way.key}", way.key]

@@ -10,7 +10,7 @@ from PIL.JpegImagePlugin import get_sampling
 
 from keyfpn.benchmarks.engine.errors import BenchmarkError
 from keyfpn.benchmarks.rate.baselines import SIZES, Baseline, default_baselines, receive, resize
-from keyfpn.detector.pictures import Preprocessor
+from keyfpn.detector.prepare import Preprocessor
 
 
 @pytest.mark.parametrize("family", ["jpeg", "webp", "avif"])

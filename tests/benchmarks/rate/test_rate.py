@@ -22,8 +22,8 @@ from keyfpn.benchmarks.rate import rows
 from keyfpn.benchmarks.rate.baselines import Baseline
 from keyfpn.benchmarks.rate.curves import Point, envelope, rate_at
 from keyfpn.detector.coco import CocoData
-from keyfpn.detector.model import DetectorModel
-from keyfpn.detector.pictures import read_picture
+from keyfpn.detector.model import Model
+from keyfpn.detector.prepare import read_picture
 
 BASELINES = [
     *(Baseline("jpeg", quality, "4:2:0", "network") for quality in (5, 15, 80)),
@@ -42,7 +42,7 @@ ROW_KEYS = {"family", "setting", "size", "key_levels", "bytes", "xfold", "AP", "
 
 
 @pytest.fixture(scope="module")
-def run(quick_model: DetectorModel, share_worker: SharePool) -> Iterator[Run]:
+def run(quick_model: Model, share_worker: SharePool) -> Iterator[Run]:
     """Runs the command, in this process but for the worker."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rows, "default_baselines", lambda sizes: BASELINES)
@@ -110,7 +110,7 @@ def test_a_run_goes_on_where_it_was_interrupted(runs: Runs) -> None:
     assert json.loads((runs.out / "rate.json").read_text()) == runs.document
 
 
-def test_the_unsplit_ap_is_the_detectors(runs: Runs, data: CocoData, detect, quick_model: DetectorModel) -> None:
+def test_the_unsplit_ap_is_the_detectors(runs: Runs, data: CocoData, detect, quick_model: Model) -> None:
     results = [
         result
         for picture in data.pictures

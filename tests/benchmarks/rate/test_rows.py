@@ -13,9 +13,9 @@ from keyfpn.benchmarks.engine.view import View
 from keyfpn.benchmarks.rate.baselines import Baseline, receive
 from keyfpn.benchmarks.rate.rows import baseline_rows, codec_rows, default_codecs, original_row
 from keyfpn.detector.coco import CocoData, Picture
-from keyfpn.detector.detections import Detections
-from keyfpn.detector.model import DetectorModel
-from keyfpn.detector.pictures import read_picture
+from keyfpn.detector.model import Model
+from keyfpn.detector.prepare import read_picture
+from keyfpn.protocol.detections import Detections
 from keyfpn.protocol.errors import ConfigurationError
 from tests.benchmarks.compare import assert_same
 
@@ -36,9 +36,7 @@ def test_a_baseline_row_is_the_detector_on_what_arrives(
     assert_same(found.detections, detect(original, resized=receive(sent, view.network_size)))
 
 
-def test_publishing_one_codec_leaves_the_others_measurements(
-    detector_model: DetectorModel, learned_model: DetectorModel
-) -> None:
+def test_publishing_one_codec_leaves_the_others_measurements(detector_model: Model, learned_model: Model) -> None:
     keys = [
         {row.setting: row.key for row in codec_rows(["raw", "interpolate"], m)} for m in (detector_model, learned_model)
     ]
@@ -51,7 +49,7 @@ def test_publishing_one_codec_leaves_the_others_measurements(
     assert [s for s in settings if s.startswith("learned")] == [f"learned:quality={quality}" for quality in (1, 2, 3)]
 
 
-def test_codec_rows_are_told_apart_by_settings_and_model(detector_model: DetectorModel) -> None:
+def test_codec_rows_are_told_apart_by_settings_and_model(detector_model: Model) -> None:
     texts = ["raw:precision=fp16", "raw:coder=store,precision=fp16,levels=p2+p3+p4+p5", "raw:precision=fp32"]
     rows = codec_rows(texts, detector_model)  # the first two are one
     assert [row.setting for row in rows] == [

@@ -88,7 +88,7 @@ def test_clipping_by_squared_error_beats_min_max(
 def test_the_edge_reads_the_key_levels_themselves(bare_model: Model, features: dict[str, Tensor]) -> None:
     encoder = open_encoder("raw:levels=p3+p5", bare_model)
     analysis = encoder.codec.analysis(encoder)
-    assert analysis.reads == encoder.inputs == ("p3", "p5")
+    assert encoder.reads == encoder.inputs == ("p3", "p5")
     assert analysis.analyze(features) == {"p3": features["p3"], "p5": features["p5"]}
 
 

@@ -175,7 +175,7 @@ def test_without_a_synthesis_an_edge_encodes_and_no_server_decodes(learned_model
     assert default_codec(model) == "learned"
     encoder = open_encoder(default_codec(model), model)
     assert len(encoder.encode(random_arrays(encoder, (90, 120), 0))) == 3
-    assert encoder.codec.analysis(encoder).reads == KEY_LEVELS
+    assert encoder.reads == KEY_LEVELS
     assert not encoder.codec.can_decode()
     with pytest.raises(ModelError, match=r"edge/learned/synthesis\.safetensors: expected a file of the model, found"):
         encoder.codec.rebuilder()
