@@ -100,6 +100,16 @@ def test_a_file_whose_end_cannot_be_written_is_not_there(tmp_path: Path, before:
     assert before is None or path.read_text() == before
 
 
+def test_a_file_that_is_given_up_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    path.write_text("of an earlier run")
+    file = WholeFile(path).__enter__()
+    file.write("half of th")
+    file.discard()
+    assert names(tmp_path) == ["a.json"]
+    assert path.read_text() == "of an earlier run"
+
+
 def test_a_path_that_cannot_be_written_is_found_before_any_work(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError), WholeFile(tmp_path / "missing" / "a.json"):
         pytest.fail("the block began")

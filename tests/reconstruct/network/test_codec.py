@@ -18,7 +18,7 @@ from keyfpn.protocol.errors import ConfigurationError, InvalidField
 from keyfpn.reconstruct.layers import REBUILT
 from keyfpn.reconstruct.network.codec import SHAPE_FILE, WEIGHTS_FILE
 from keyfpn.reconstruct.network.network import NetworkShape, ReconstructionNetwork
-from keyfpn.reconstruct.network.rebuilder import read_network, write_network
+from keyfpn.reconstruct.network.rebuilder import NetworkRebuilder, read_network, write_network
 from keyfpn.reconstruct.registry import codec_of, decodable_codecs, open_encoder
 from tests.reconstruct.packets import receive, send, unpack
 
@@ -92,7 +92,9 @@ def test_a_network_survives_its_files_in_half_precision(learned_model: Model, tm
     assert read.shape == network.shape
     for name, value in network.state_dict().items():
         torch.testing.assert_close(read.state_dict()[name], value, rtol=1e-3, atol=1e-6)
+    NetworkRebuilder(learned_model.pyramid, read)
     assert not read.training
+    assert not any(parameter.requires_grad for parameter in read.parameters())
 
 
 @pytest.mark.parametrize(
