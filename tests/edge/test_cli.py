@@ -1,3 +1,7 @@
+"""`keyfpn-edge`: encode, send and inspect, with the bundled model."""
+
+from __future__ import annotations
+
 import contextlib
 import io
 import json
@@ -8,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import av
 import numpy as np
@@ -21,11 +25,16 @@ from pycocotools.coco import COCO
 
 from keyfpn.detector.model import Model
 from keyfpn.detector.prepare import Preprocessor, read_picture
+from keyfpn.detector.torch.results import to_detections
 from keyfpn.protocol import keyfpn_pb2 as wire
 from keyfpn.protocol.detections import Detections
 from keyfpn.protocol.packet import Packet
 
-Edge = Callable[..., "Outcome"]  # noqa: F821  (of conftest.py)
+if TYPE_CHECKING:
+    from tests.conftest import ServerProcess
+    from tests.edge.conftest import Outcome
+
+Edge = Callable[..., "Outcome"]
 LEVELS = ("p2", "p3", "p4", "p5", "p6")
 
 
@@ -34,13 +43,13 @@ def start(binaries: Path, *arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def unsplit(network: GeneralizedRCNN, preprocessor: Preprocessor, path: Path) -> Detections:
+def unsplit(model: Model, network: GeneralizedRCNN, preprocessor: Preprocessor, path: Path) -> Detections:
     picture = read_picture(path)
     height, width = picture.shape[:2]
-    network_input = preprocessor.to_input(preprocessor.resize(picture))
+    network_input = torch.from_numpy(preprocessor.to_input(preprocessor.resize(picture)))
     with torch.inference_mode():
         (result,) = network([{"image": network_input, "height": height, "width": width}])
-    return Detections.from_instances(result["instances"])
+    return to_detections(result["instances"], model.labels)
 
 
 @pytest.fixture(scope="module")
@@ -80,7 +89,7 @@ def test_encode_for_machines(edge: Edge, pictures: Path, tmp_path: Path) -> None
     assert outcome.code == 0
     frame, summary = outcome.records
     assert frame["bytes"] == Path(frame["file"]).stat().st_size == summary["mean_bytes"]
-    assert frame["x_fold"] == summary["x_fold"] == pytest.approx(341 / 4, rel=0.05)
+    assert frame["compression_ratio"] == summary["compression_ratio"] == pytest.approx(341 / 4, rel=0.05)
     assert set(frame["edge_ms"]) == {"prepare", "network", "code"}
     assert (summary["frames"], summary["failed"]) == (1, 0)
     assert summary["codec"] == "raw:levels=p5,precision=fp32,coder=store"
@@ -94,8 +103,8 @@ def test_a_corrupt_picture_among_good_ones(edge: Edge, pictures: Path, tmp_path:
     assert outcome.code == 1
     assert sorted(path.name for path in (tmp_path / "packets").iterdir()) == ["7.kfpn", "portrait.kfpn"]
     first, second = sorted(outcome.err.splitlines())
-    assert first.startswith(f"error: {tmp_path / 'bad.jpg'}: corrupt picture")
-    assert second == f"error: {tmp_path / 'missing.jpg'}: no such file or folder"
+    assert first.startswith(f"error: {tmp_path / 'bad.jpg'}: expected a picture, found a corrupt one: ")
+    assert second == f"error: {tmp_path / 'missing.jpg'}: expected a file or folder, found nothing of that name"
     assert "2 failed" in outcome.out
 
 
@@ -103,30 +112,38 @@ def test_two_pictures_of_one_name(edge: Edge, pictures: Path, tmp_path: Path) ->
     (tmp_path / "7.png").write_bytes((pictures / "portrait.png").read_bytes())
     outcome = edge("encode", pictures / "7.jpg", tmp_path / "7.png", "--out", tmp_path / "packets")
     assert outcome.code == 1
-    assert "7.kfpn was written for another input of that name" in outcome.err
+    taken = "expected a name for each frame of the run, found one that another input has too"
+    assert outcome.err.startswith(f"error: {tmp_path / 'packets' / '7.kfpn'}: {taken}")
+    assert len(outcome.err.splitlines()) == 1
     assert Packet.parse((tmp_path / "packets" / "7.kfpn").read_bytes()).image_size == (140, 432)
 
 
 def test_sent_features_give_the_boxes_of_the_unsplit_detector(
-    edge: Edge, server: str, pictures: Path, network: GeneralizedRCNN, preprocessor: Preprocessor, tmp_path: Path
+    edge: Edge,
+    server: ServerProcess,
+    pictures: Path,
+    detector_model: Model,
+    network: GeneralizedRCNN,
+    preprocessor: Preprocessor,
+    tmp_path: Path,
 ) -> None:
     results = {"--coco": tmp_path / "coco.json", "--jsonl": tmp_path / "all.jsonl", "--draw": tmp_path / "drawn"}
     options = [part for option in results.items() for part in option]
-    outcome = edge("send", pictures, "--server", server, "--codec", "raw:precision=fp32", "--json", *options)
+    outcome = edge("send", pictures, "--server", server.address, "--codec", "raw:precision=fp32", "--json", *options)
     assert (outcome.code, outcome.err) == (0, "")
     *frames, summary = outcome.records
     assert [frame["name"] for frame in frames] == ["000000000042", "7", "portrait"]
     for frame, path in zip(frames, sorted(pictures.iterdir()), strict=True):
-        expected = unsplit(network, preprocessor, path)
+        expected = unsplit(detector_model, network, preprocessor, path)
         assert len(frame["detections"]) == len(expected) > 0
         np.testing.assert_allclose([d["box"] for d in frame["detections"]], expected.boxes, atol=0.01)
         np.testing.assert_allclose([d["score"] for d in frame["detections"]], expected.scores, atol=1e-4)
         assert frame["round_trip_ms"] >= frame["server_ms"] > 0
     assert frames[0]["detections"][0]["class"] == "person"
     assert summary["frames"] == 3
-    assert 1 < summary["x_fold"] < 1.01  # p2 to p5 as they are; only p6 is left out
+    assert 1 < summary["compression_ratio"] < 1.01  # p2 to p5 as they are; only p6 is left out
     assert (tmp_path / "all.jsonl").read_text().splitlines() == outcome.out.splitlines()[:3]
-    check_coco(tmp_path / "coco.json", {frame["frame_id"]: len(frame["detections"]) for frame in frames})
+    check_coco(tmp_path / "coco.json", {int(frame["frame_id"]): len(frame["detections"]) for frame in frames})
     for path in pictures.iterdir():
         with Image.open(path) as original, Image.open(tmp_path / "drawn" / f"{path.stem}.jpg") as drawn:
             assert drawn.size == original.size
@@ -141,7 +158,9 @@ def check_coco(results: Path, counts: dict[int, int]) -> None:
     assert {id: len(loaded.getAnnIds(imgIds=[id])) for id in counts} == counts
 
 
-def test_send_prints_a_line_per_frame_of_a_video(edge: Edge, server: str, photo: np.ndarray, tmp_path: Path) -> None:
+def test_send_prints_a_line_per_frame_of_a_video(
+    edge: Edge, server: ServerProcess, photo: np.ndarray, tmp_path: Path
+) -> None:
     with av.open(str(tmp_path / "clip.mp4"), "w") as container:
         stream = container.add_stream("mpeg4", rate=10)
         stream.width, stream.height, stream.pix_fmt, stream.bit_rate = 320, 128, "yuv420p", 4_000_000
@@ -149,12 +168,12 @@ def test_send_prints_a_line_per_frame_of_a_video(edge: Edge, server: str, photo:
             view = np.ascontiguousarray(photo[shift : shift + 128, 100:420])
             container.mux(stream.encode(av.VideoFrame.from_ndarray(view, format="rgb24")))
         container.mux(stream.encode())
-    outcome = edge("send", tmp_path / "clip.mp4", "--server", server, "--codec", "interpolate")
+    outcome = edge("send", tmp_path / "clip.mp4", "--server", server.address, "--codec", "interpolate")
     assert (outcome.code, outcome.err) == (0, "")
     levels, _, lines = outcome.out.partition("\n\n")
     heading, first, second, summary = lines.splitlines()
     assert "p6: exact from p5 (max-pool, kernel 1, stride 2)" in levels
-    assert heading.split()[:4] == ["frame", "boxes", "bytes", "x-fold"]
+    assert heading.split()[:4] == ["frame", "boxes", "bytes", "ratio"]
     size = int(first.split()[2].replace(",", ""))
     assert (first.split()[0], second.split()[0]) == ("clip-000001", "clip-000002")
     rate = float(summary.partition(" Mbit/s")[0].rpartition(" ")[2])
@@ -162,20 +181,21 @@ def test_send_prints_a_line_per_frame_of_a_video(edge: Edge, server: str, photo:
     assert "round trip" in summary
 
 
-def test_a_server_with_another_model_gets_no_frame(edge: Edge, fake_server, pictures: Path) -> None:
+def test_a_server_with_another_model_gets_no_frame(
+    edge: Edge, fake_server, detector_model: Model, pictures: Path
+) -> None:
     other = fake_server(models=[wire.Model(name="other", fingerprint=bytes(8), codecs=["interpolate"])])
     outcome = edge("send", pictures, "--server", other.address)
     assert outcome.code == 3
-    assert outcome.err.startswith(
-        f"error: server {other.address} holds other (fingerprint 0000000000000000), this edge"
-    )
+    assert outcome.err.startswith(f"error: server {other.address}: expected the edge's model {detector_model.name} (")
+    assert "found other (fingerprint 0000000000000000)" in outcome.err
     assert not other.received
 
 
 def test_no_server(edge: Edge, pictures: Path, tmp_path: Path) -> None:
     outcome = edge("send", pictures, "--server", "127.0.0.1:1", "--coco", tmp_path / "coco.json")
     assert outcome.code == 3
-    assert outcome.err.startswith("error: server 127.0.0.1:1: no keyfpn server answers there")
+    assert outcome.err.startswith("error: server 127.0.0.1:1: expected a keyfpn server, found that nothing answers")
     assert len(outcome.err.splitlines()) == 1
     assert not list(tmp_path.iterdir())
 
@@ -191,9 +211,9 @@ def test_a_packet_too_large_for_the_server_is_not_sent(edge: Edge, fake_server, 
 def test_frames_that_the_server_refuses(edge: Edge, fake_server, pictures: Path, tmp_path: Path) -> None:
     def refuse(frames: Sequence[wire.Frame]) -> object:
         for frame in frames:
-            id = Packet.parse(frame.packet).frame_id
-            stream = Packet.parse(frame.packet).stream_id
-            yield wire.FrameResult(stream_id=stream, frame_id=id, error=wire.FrameError(kind="X", message="not today"))
+            packet = Packet.parse(frame.packet)
+            error = wire.FrameError(kind="X", message="not today")
+            yield wire.FrameResult(stream_id=packet.stream_id, frame_id=packet.frame_id, error=error)
 
     outcome = edge(
         "send", pictures / "7.jpg", "--server", fake_server(refuse).address, "--coco", tmp_path / "coco.json"
@@ -217,9 +237,11 @@ def test_a_server_that_is_killed_in_mid_stream(edge: Edge, doomed_server, tmp_pa
     outcome = edge("send", "--camera", endless, "--server", doomed_server.address, "--json", "--jsonl", kept)
     killer.join()
     assert outcome.code == 3
-    assert outcome.err.startswith(f"error: server {doomed_server.address} went away")
+    gone = f"error: server {doomed_server.address}: expected answers to all frames, found that it went away"
+    assert outcome.err.startswith(gone)
+    assert len(outcome.err.splitlines()) == 1
     ids = [json.loads(line)["frame_id"] for line in kept.read_text().splitlines()]
-    assert ids == list(range(1, len(ids) + 1)) != []
+    assert ids == [str(number) for number in range(1, len(ids) + 1)] != []
     assert outcome.records[-1]["frames"] == len(ids)
 
 
@@ -261,10 +283,10 @@ def test_inspect_shows_every_level(edge: Edge, packets: Path, detector_model: Mo
     for level in sent:
         size = level["header_bytes"] + level["payload_bytes"]
         assert level["bits_per_element"] == pytest.approx(8 * size / level["elements"])
-        assert level["x_fold"] == pytest.approx(32 / level["bits_per_element"])
+        assert level["compression_ratio"] == pytest.approx(32 / level["bits_per_element"])
     total = parsed["header_bytes"] + sum(level["header_bytes"] + level["payload_bytes"] for level in sent)
     assert total == parsed["bytes"] == path.stat().st_size
-    assert parsed["frame_id"] == 42
+    assert parsed["frame_id"] == "42"
 
 
 def test_inspect_without_the_packets_model(edge: Edge, packets: Path, tmp_path: Path) -> None:
@@ -274,7 +296,7 @@ def test_inspect_without_the_packets_model(edge: Edge, packets: Path, tmp_path: 
     assert outcome.code == 0
     assert "made with another model" in outcome.out
     parsed = edge("inspect", tmp_path / "foreign.kfpn", "--json").records[0]
-    assert (parsed["model"], parsed["x_fold"]) == (None, None)
+    assert (parsed["model"], parsed["compression_ratio"]) == (None, None)
     assert [(level["level"], level["elements"]) for level in parsed["levels"]] == [("p3", None), ("p5", None)]
     assert parsed["levels"][0]["payload_bytes"] == len(packet.chunks[0].payload)
 
@@ -286,7 +308,7 @@ def test_inspect_of_a_corrupt_packet(binaries: Path, packets: Path, tmp_path: Pa
     process = start(binaries, "inspect", tmp_path / "corrupt.kfpn")
     out, err = process.communicate(timeout=60)
     assert (process.returncode, out) == (1, "")
-    assert err.startswith(f"error: {tmp_path / 'corrupt.kfpn'}: CRC-32C of a packet")
+    assert err.startswith(f"error: {tmp_path / 'corrupt.kfpn'}: CRC-32C of a packet of {len(data)} bytes: ")
     assert len(err.splitlines()) == 1
 
 
@@ -298,11 +320,11 @@ def test_inspect_of_a_missing_packet(edge: Edge) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--codec", "mp3"], "expected a codec among"),
-        (["--codec", "raw:precision=int9"], "expected precision to be one of"),
-        (["--detector", "nosuchmodel"], "no model 'nosuchmodel'"),
+        (["--codec", "mp3"], "error: codec: expected one of interpolate, learned, network, raw, found 'mp3'"),
+        (["--codec", "raw:precision=int9"], "error: codec raw, precision: expected one of fp32, fp16, int2"),
+        (["--detector", "nosuchmodel"], "error: model 'nosuchmodel': expected a model folder, a bundled model ("),
         (["--detector", "COCO-Detection/faster_rcnn_R_50_FPN_3x"], "a config together with its weights"),
-        (["--device", "abacus"], "device 'abacus'"),
+        (["--device", "abacus"], "error: device 'abacus': expected one that torch can compute on"),
         (["--precision", "fp8"], "'fp8'"),
         (["--nosuchoption"], "--nosuchoption"),
     ],
@@ -311,6 +333,7 @@ def test_wrong_usage(edge: Edge, pictures: Path, tmp_path: Path, options: list[s
     outcome = edge("encode", pictures, "--out", tmp_path / "packets", *options)
     assert (outcome.code, outcome.out) == (2, "")
     assert outcome.err.startswith("error: ")
+    assert len(outcome.err.splitlines()) == 1
     assert message in outcome.err
     assert not (tmp_path / "packets").exists()
 
@@ -318,7 +341,7 @@ def test_wrong_usage(edge: Edge, pictures: Path, tmp_path: Path, options: list[s
 def test_no_input_at_all(edge: Edge, tmp_path: Path) -> None:
     outcome = edge("encode", "--out", tmp_path)
     assert outcome.code == 2
-    assert "expected pictures, a folder of pictures, a video or --camera" in outcome.err
+    assert outcome.err == "error: inputs: expected pictures, a folder of pictures, a video or --camera, found none\n"
 
 
 @pytest.mark.parametrize("command", ["encode", "send", "inspect"])
