@@ -50,6 +50,17 @@ def edge(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
 
 
 @pytest.fixture(scope="session")
+def start_edge(binaries: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Starts `keyfpn-edge` in a process of its own."""
+
+    def start(*arguments: object) -> subprocess.Popen[str]:
+        command = [binaries / "keyfpn-edge", *map(str, arguments)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    return start
+
+
+@pytest.fixture(scope="session")
 def pictures(photo: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with three pictures: `000000000042`, `7` and `portrait`."""
     folder = tmp_path_factory.mktemp("pictures")
