@@ -15,10 +15,10 @@ import numpy as np
 import psutil
 import pytest
 
-from keyfpn.protocol.detections import Detections
 from keyfpn.detector.model import Model
 from keyfpn.protocol import keyfpn_pb2 as pb
 from keyfpn.protocol.chunk import Float, encode_level
+from keyfpn.protocol.detections import Detections
 from keyfpn.protocol.keyfpn_pb2_grpc import DetectionStub, add_DetectionServicer_to_server
 from keyfpn.protocol.packet import VERSION, Packet
 from keyfpn.server.pipeline import DetectionPipeline, limits_for
