@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
-from concurrent import futures
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
-import grpc
 import numpy as np
 import pytest
 from PIL import Image
@@ -17,11 +17,10 @@ from PIL import Image
 from keyfpn.detector.model import Model
 from keyfpn.edge.cli import main
 from keyfpn.edge.pipeline import EncodedFrame, StageTimes
-from keyfpn.protocol import keyfpn_pb2 as wire
 from keyfpn.protocol.frame import Frame
-from keyfpn.protocol.keyfpn_pb2_grpc import DetectionServicer, add_DetectionServicer_to_server
-from keyfpn.protocol.packet import VERSION, Packet
-from keyfpn.reconstruct.registry import decodable_codecs
+from keyfpn.protocol.packet import Packet
+from tests.conftest import ServerProcess
+from tests.edge.fakes import Detect, FakeServer, answer_nothing_found, describe
 
 
 @dataclass(frozen=True)
@@ -51,6 +50,17 @@ def edge(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
 
 
 @pytest.fixture(scope="session")
+def start_edge(binaries: Path) -> Callable[..., subprocess.Popen[str]]:
+    """Starts `keyfpn-edge` in a process of its own."""
+
+    def start(*arguments: object) -> subprocess.Popen[str]:
+        command = [binaries / "keyfpn-edge", *map(str, arguments)]
+        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+    return start
+
+
+@pytest.fixture(scope="session")
 def pictures(photo: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with three pictures: `000000000042`, `7` and `portrait`."""
     folder = tmp_path_factory.mktemp("pictures")
@@ -60,61 +70,28 @@ def pictures(photo: np.ndarray, tmp_path_factory: pytest.TempPathFactory) -> Pat
     return folder
 
 
-Detect = Callable[[Iterable[wire.Frame]], Iterable[wire.FrameResult]]
-
-
-def answer_nothing_found(frames: Iterable[wire.Frame]) -> Iterator[wire.FrameResult]:
-    for frame in frames:
-        yield nothing_found(frame)
-
-
-def nothing_found(frame: wire.Frame) -> wire.FrameResult:
-    packet = Packet.parse(frame.packet)
-    found = wire.Detections(height=packet.image_size[0], width=packet.image_size[1])
-    return wire.FrameResult(stream_id=packet.stream_id, frame_id=packet.frame_id, detections=found)
-
-
-@dataclass
-class FakeServer(DetectionServicer):
-    """Says of itself, and answers frames, as a test tells it; keeps what it received."""
-
-    description: wire.ServerDescription
-    detect: Detect
-    received: list[wire.Frame] = field(default_factory=list)
-    address: str = ""
-
-    def Describe(self, request: wire.DescribeRequest, context: object) -> wire.ServerDescription:  # noqa: N802
-        return self.description
-
-    def Detect(self, request_iterator: Iterator[wire.Frame], context: object) -> Iterable[wire.FrameResult]:  # noqa: N802
-        return self.detect(self._kept(request_iterator))
-
-    def _kept(self, frames: Iterable[wire.Frame]) -> Iterator[wire.Frame]:
-        for frame in frames:
-            self.received.append(frame)
-            yield frame
-
-
 @pytest.fixture
 def fake_server(detector_model: Model) -> Iterator[Callable[..., FakeServer]]:
     """Starts servers that a test tells what to say."""
     with ExitStack() as stack:
 
         def start(detect: Detect = answer_nothing_found, model: Model = detector_model, **says: object) -> FakeServer:
-            codecs = [codec.name for codec in decodable_codecs(model)]
-            held = wire.Model(name=model.name, fingerprint=model.fingerprint, codecs=codecs)
-            default = {"packet_versions": [VERSION], "max_message_bytes": 20 << 20, "models": [held]}
-            fake = FakeServer(wire.ServerDescription(**{**default, **says}), detect)
-            running = grpc.server(
-                futures.ThreadPoolExecutor(max_workers=4), options=[("grpc.max_receive_message_length", 20 << 20)]
-            )
-            add_DetectionServicer_to_server(fake, running)
-            fake.address = f"127.0.0.1:{running.add_insecure_port('127.0.0.1:0')}"
-            running.start()
+            fake = FakeServer(describe(model, **says), detect)
+            running = fake.start()
             stack.callback(lambda: running.stop(None).wait())
             return fake
 
         yield start
+
+
+@pytest.fixture
+def doomed_server() -> Iterator[ServerProcess]:
+    """A server in a process of its own, to be killed."""
+    command = [sys.executable, "-m", "tests.edge.fakes"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=Path(__file__).parents[2]) as process:
+        assert process.stdout is not None
+        yield ServerProcess(process, process.stdout.readline().strip())
+        process.kill()
 
 
 @pytest.fixture(scope="session")

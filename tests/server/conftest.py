@@ -1,18 +1,12 @@
-"""A packet maker, and the real server process."""
+"""Makers of packets, models that are held, and the command `keyfpn-server`."""
 
 from __future__ import annotations
 
-import json
 import os
-import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
-import grpc
 import numpy as np
 import pytest
 import torch
@@ -20,33 +14,12 @@ from detectron2.modeling import GeneralizedRCNN
 
 from keyfpn.detector.model import Model
 from keyfpn.detector.torch.edge_half import EdgeHalf
-from keyfpn.protocol.keyfpn_pb2_grpc import DetectionStub
+from keyfpn.protocol.chunk import Uniform, encode_level
 from keyfpn.protocol.packet import Packet
-from keyfpn.reconstruct.codec import build_codec
-from keyfpn.server.pipeline import DetectionPipeline
-
-COMMAND = Path(sys.executable).parent / "keyfpn-server"
-
-
-@dataclass(frozen=True)
-class Server:
-    """A `keyfpn-server serve` that is listening."""
-
-    process: subprocess.Popen[str]
-    port: int
-
-    @contextmanager
-    def connect(self) -> Iterator[DetectionStub]:
-        """A connection of its own, with no limit at the client's end."""
-        unlimited = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
-        with grpc.insecure_channel(f"127.0.0.1:{self.port}", options=unlimited) as channel:
-            yield DetectionStub(channel)
-
-    def stop(self) -> tuple[int, list[dict[str, object]]]:
-        """SIGTERM; returns the exit code and what was printed since it began to listen."""
-        self.process.send_signal(signal.SIGTERM)
-        printed, _ = self.process.communicate(timeout=60)
-        return self.process.returncode, [json.loads(line) for line in printed.splitlines()]
+from keyfpn.protocol.quantization import Ranges
+from keyfpn.reconstruct.registry import open_encoder
+from keyfpn.server.held import HeldModels
+from keyfpn.server.pipeline import Server
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -59,12 +32,12 @@ def _one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def run_command() -> Callable[..., subprocess.CompletedProcess[str]]:
+def run_command(binaries: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs `keyfpn-server` to its end."""
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [COMMAND, *map(str, arguments)],
+            [binaries / "keyfpn-server", *map(str, arguments)],
             capture_output=True,
             text=True,
             timeout=120,
@@ -76,34 +49,15 @@ def run_command() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 
 @pytest.fixture(scope="session")
-def start_server() -> Iterator[Callable[..., Server]]:
-    """Starts servers on free ports; what is left of them is killed at the end."""
-    with ExitStack() as stack:
-
-        def start(*options: str) -> Server:
-            process = subprocess.Popen(
-                [COMMAND, "serve", "--port", "0", "--json", "--threads", "2", *options],
-                stdout=subprocess.PIPE,
-                text=True,
-            )
-            stack.callback(process.wait)
-            stack.callback(process.kill)
-            line = json.loads(process.stdout.readline())
-            assert line["event"] == "listening"
-            return Server(process, line["port"])
-
-        yield start
+def pipeline(detector_model: Model) -> Server:
+    """The bundled model, ready to detect in this process."""
+    return Server(detector_model)
 
 
 @pytest.fixture(scope="session")
-def server(start_server: Callable[..., Server]) -> Server:
-    """A server that several tests share; it takes raw packets of up to 704 x 704."""
-    return start_server("--max-side", "704")
-
-
-@pytest.fixture(scope="session")
-def pipeline(detector_model: Model) -> DetectionPipeline:
-    return DetectionPipeline([detector_model])
+def held(detector_model: Model) -> HeldModels:
+    """The bundled model without any network."""
+    return HeldModels([detector_model])
 
 
 @pytest.fixture(scope="session")
@@ -119,18 +73,47 @@ def make_packet(detector_model: Model, network: GeneralizedRCNN) -> Callable[...
     def make(
         picture: np.ndarray, settings: str = "interpolate:precision=int8,ranges=picture", **fields: object
     ) -> Packet:
-        codec = build_codec(settings, detector_model)
-        features = EdgeHalf(network, codec.key_levels)(torch.from_numpy(picture.transpose(2, 0, 1).copy()))
+        encoder = open_encoder(settings, detector_model)
+        analysis = encoder.codec.analysis(encoder)
+        arrays = analysis.analyze(EdgeHalf(network, analysis.reads)(picture.transpose(2, 0, 1).copy()))
         defaults: dict[str, object] = {
-            "codec": codec.name,
-            "quality": codec.quality,
+            "codec": encoder.codec.wire_name,
+            "quality": encoder.quality,
             "fingerprint": detector_model.fingerprint,
             "stream_id": 1,
             "frame_id": 1,
             "capture_time": 0,
             "image_size": picture.shape[:2],
             "network_size": picture.shape[:2],
-            "chunks": codec.encode(features),
+            "chunks": encoder.encode({name: array[0].numpy() for name, array in arrays.items()}),
+        }
+        return Packet(**{**defaults, **fields})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_constant(detector_model: Model) -> Callable[..., Packet]:
+    """Makes packets of next to no bytes, p3 and p5 all zero; no network is needed to make them."""
+
+    def make(size: tuple[int, int] = (32, 64), **fields: object) -> Packet:
+        geometry = detector_model.geometry(size)
+        channels = geometry.channels
+        ranges = Ranges(np.zeros(channels, np.float32), np.full(channels, 0.01, np.float32), 2)
+        chunks = [
+            encode_level(level, np.zeros(geometry.level_shape(level), np.float32), Uniform(2, ranges), "ans")
+            for level in ("p3", "p5")
+        ]
+        defaults: dict[str, object] = {
+            "codec": "interpolate",
+            "quality": 0,
+            "fingerprint": detector_model.fingerprint,
+            "stream_id": 1,
+            "frame_id": 1,
+            "capture_time": 0,
+            "image_size": size,
+            "network_size": size,
+            "chunks": tuple(chunks),
         }
         return Packet(**{**defaults, **fields})
 

@@ -3,104 +3,81 @@
 from __future__ import annotations
 
 import contextlib
-import gc
-import weakref
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import google_crc32c
 import numpy as np
 import pytest
 import torch
 from detectron2.modeling import GeneralizedRCNN
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keyfpn.detector.model import Model, open_model
-from keyfpn.protocol.chunk import Float, Uniform, encode_level
-from keyfpn.protocol.detections import Detections
+from keyfpn.detector.errors import ModelError
+from keyfpn.detector.model import Model
+from keyfpn.detector.torch.results import to_detections
+from keyfpn.protocol.chunk import Float, encode_level
 from keyfpn.protocol.errors import FingerprintMismatch, LimitExceeded, ProtocolError
 from keyfpn.protocol.packet import Packet
-from keyfpn.protocol.quantization import Ranges
-from keyfpn.server.pipeline import DetectionPipeline, limits_for
+from keyfpn.reconstruct.learned.files import read_shape
+from keyfpn.reconstruct.learned.shape import LATENT_STRIDES, LATENTS
+from keyfpn.reconstruct.registry import open_encoder
+from keyfpn.server.held import limits_for
+from keyfpn.server.pipeline import Server
 
 EXTREMES = np.float32([0, 1, -1, 1e20, -1e20, 3.4e38, -3.4e38])
 
 
 def test_all_levels_as_float32_give_the_unsplit_detector(
-    pipeline: DetectionPipeline, make_packet: Callable[..., Packet], network: GeneralizedRCNN, crops: list[np.ndarray]
+    pipeline: Server,
+    detector_model: Model,
+    make_packet: Callable[..., Packet],
+    network: GeneralizedRCNN,
+    crops: list[np.ndarray],
 ) -> None:
     packet = make_packet(crops[1], "raw:levels=p2+p3+p4+p5,precision=fp32", image_size=(256, 320))
-    found = pipeline.detect(pipeline.read(packet.serialize()))
+    found = pipeline.detect(packet.serialize())
 
     picture = torch.from_numpy(crops[1].transpose(2, 0, 1).copy())
     with torch.inference_mode():
         (whole,) = network([{"image": picture, "height": 256, "width": 320}])
-    expected = Detections.from_instances(whole["instances"])
+    expected = to_detections(whole["instances"], detector_model.labels)
     assert len(found) == len(expected) > 0
     np.testing.assert_allclose(found.boxes, expected.boxes, atol=1e-3)
     np.testing.assert_allclose(found.scores, expected.scores, atol=1e-5)
     np.testing.assert_array_equal(found.classes, expected.classes)
 
 
-def test_two_models_side_by_side(
-    detector_model: Model, make_packet: Callable[..., Packet], crops: list[np.ndarray]
-) -> None:
-    # The same weights as a bare config with weights: another fingerprint, and with no class left to find.
-    folder = detector_model.folder
-    blind = open_model(str(folder / "config.yaml"), folder / "detector.safetensors")
-    blind.cfg.defrost()
-    blind.cfg.MODEL.ROI_HEADS.SCORE_THRESH_TEST = 1.1
-    both = DetectionPipeline([detector_model, blind])
-
+def test_takes_bytes_and_packets(pipeline: Server, make_packet: Callable[..., Packet], crops: list[np.ndarray]) -> None:
     packet = make_packet(crops[1])
-    assert len(both.detect(packet)) > 0
-    assert both.model_of(packet) is detector_model
-    other = replace(packet, fingerprint=blind.fingerprint)
-    assert len(both.detect(other)) == 0
-    assert both.model_of(other) is blind
+    of_packet, of_bytes = pipeline.detect(packet), pipeline.detect(packet.serialize())
+    assert len(of_packet) > 0
+    np.testing.assert_array_equal(of_packet.boxes, of_bytes.boxes)
+    assert of_packet.names == of_bytes.names
 
 
-def test_unknown_fingerprint_names_what_is_held_and_what_came(
-    pipeline: DetectionPipeline,
-    detector_model: Model,
-    make_packet: Callable[..., Packet],
-    crops: list[np.ndarray],
-) -> None:
-    with pytest.raises(FingerprintMismatch) as caught:
-        pipeline.detect(make_packet(crops[0], fingerprint=b"\xab" * 8))
-    message = str(caught.value)
-    assert detector_model.fingerprint.hex() in message
-    assert detector_model.name in message
-    assert "ab" * 8 in message
+def test_one_model_alone_needs_no_list(pipeline: Server, detector_model: Model) -> None:
+    assert list(pipeline.held.models.values()) == [detector_model]
 
 
-def test_the_backbone_does_not_stay_in_memory(detector_model: Model) -> None:
-    built = []
+def test_a_packet_of_another_model(pipeline: Server, make_constant: Callable[..., Packet]) -> None:
+    with pytest.raises(FingerprintMismatch, match="ab" * 8):
+        pipeline.detect(make_constant(fingerprint=b"\xab" * 8))
 
-    class Watched(Model):
-        def build(self) -> GeneralizedRCNN:
-            network = super().build()
-            built.extend([weakref.ref(network.backbone), weakref.ref(network.roi_heads)])
-            return network
 
-    watched = Watched(**{field.name: getattr(detector_model, field.name) for field in fields(Model)})
-    pipeline = DetectionPipeline([watched])
-    gc.collect()
-    backbone, roi_heads = built
-    assert backbone() is None
-    assert roi_heads() is not None
-    assert pipeline.models
+@pytest.mark.parametrize("data", [b"", b"JUNK" * 30])
+def test_bytes_that_are_no_packet(pipeline: Server, data: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        pipeline.detect(data)
+
+
+def test_a_device_that_is_not_there(detector_model: Model) -> None:
+    with pytest.raises(ModelError, match="device 'abacus'"):
+        Server(detector_model, device="abacus")
 
 
 class TestLimits:
-    def test_follow_from_the_test_transform(self, detector_model: Model) -> None:
-        limits = limits_for([detector_model])
-        largest = detector_model.geometry((384, 640))
-        assert limits.max_side == 640
-        assert limits.max_elements == largest.elements(["p2"])
-
     def test_let_the_largest_packet_through(self, detector_model: Model) -> None:
         # Random bits are the worst that zstd can be given.
         limits = limits_for([detector_model], max_side=96)
@@ -113,31 +90,29 @@ class TestLimits:
             for level, value in zip(levels, values, strict=True)
         ]
         packet = _packet(detector_model, (96, 96), chunks)
-        pipeline = DetectionPipeline([detector_model], limits=limits)
-        pipeline.detect(pipeline.read(packet.serialize()))
+        pipeline = Server(detector_model, limits=limits)
+        pipeline.detect(packet.serialize())
 
     def test_a_small_packet_cannot_ask_for_a_large_pyramid(
-        self, pipeline: DetectionPipeline, detector_model: Model
+        self, pipeline: Server, make_constant: Callable[..., Packet]
     ) -> None:
-        chunks = _constant_chunks(detector_model, (640, 640))
-        packet = _packet(detector_model, (640, 640), chunks)
+        packet = make_constant((640, 640))
         data = packet.serialize()
         assert len(data) < 10_000
         with pytest.raises(LimitExceeded, match="640 x 640"):  # the transform gives 384 x 640 at most
-            pipeline.detect(pipeline.read(data))
+            pipeline.detect(data)
         with pytest.raises(LimitExceeded, match="network size"):
-            pipeline.read(replace(packet, network_size=(8192, 8192)).serialize())
+            pipeline.held.read(replace(packet, network_size=(8192, 8192)).serialize())
 
-    def test_can_be_raised(self, detector_model: Model) -> None:
-        raised = DetectionPipeline([detector_model], limits=limits_for([detector_model], max_side=672))
-        packet = _packet(detector_model, (672, 672), _constant_chunks(detector_model, (672, 672)))
-        raised.detect(raised.read(packet.serialize()))
+    def test_can_be_raised(self, detector_model: Model, make_constant: Callable[..., Packet]) -> None:
+        raised = Server(detector_model, limits=limits_for([detector_model], max_side=672))
+        raised.detect(make_constant((672, 672)).serialize())
 
 
 @given(seed=st.integers(0, 2**32 - 1), image=st.tuples(st.integers(1, 65535), st.integers(1, 65535)), data=st.data())
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, deadline=None)
 def test_any_valid_features_give_finite_boxes(
-    pipeline: DetectionPipeline,
+    pipeline: Server,
     detector_model: Model,
     seed: int,
     image: tuple[int, int],
@@ -153,49 +128,45 @@ def test_any_valid_features_give_finite_boxes(
         detector_model, size, chunks, image_size=image, codec=data.draw(st.sampled_from(["raw", "interpolate"]))
     )
 
-    found = pipeline.detect(pipeline.read(packet.serialize()))
+    found = pipeline.detect(packet.serialize())
     assert np.isfinite(found.boxes).all()
     assert (found.boxes >= 0).all()
     assert (found.boxes <= np.float32([image[1], image[0], image[1], image[0]])).all()
 
 
+@pytest.fixture(scope="session")
+def learned_packet(detector_model: Model) -> Packet:
+    """Latents of 33 x 64 pixels, some of their symbols not 0."""
+    encoder = open_encoder("learned:quality=3", detector_model)
+    random, shape = np.random.default_rng(0), read_shape(detector_model)
+    latents = {
+        name: random.normal(size=(channels, 64 // stride, 64 // stride)).astype(np.float32)
+        for name, channels, stride in zip(LATENTS, shape.latents, LATENT_STRIDES, strict=True)
+    }
+    chunks = list(encoder.encode(latents))
+    return _packet(detector_model, (33, 64), chunks, codec="learned", quality=encoder.quality)
+
+
+@pytest.mark.parametrize("codec", ["interpolate", "learned"])
 @given(position=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255), cut=st.integers(0, 40))
-@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, deadline=None)
 def test_forged_bytes_give_detections_or_a_protocol_error(
-    pipeline: DetectionPipeline,
-    detector_model: Model,
+    pipeline: Server,
+    make_constant: Callable[..., Packet],
+    learned_packet: Packet,
+    codec: str,
     position: float,
     value: int,
     cut: int,
 ) -> None:
     # With the right checksum, so that the forgery reaches every parser behind it.
-    body = bytearray(_packet(detector_model, (33, 64), _constant_chunks(detector_model, (33, 64))).serialize()[:-4])
+    packet = learned_packet if codec == "learned" else make_constant((33, 64))
+    body = bytearray(packet.serialize()[:-4])
     body[int(position * len(body))] = value
     body = body[: len(body) - cut] if cut > 30 else body
     data = bytes(body) + google_crc32c.value(bytes(body)).to_bytes(4, "little")
     with contextlib.suppress(ProtocolError):
-        assert np.isfinite(pipeline.detect(pipeline.read(data)).boxes).all()
-
-
-def test_no_thread_disturbs_another(
-    pipeline: DetectionPipeline, make_packet: Callable[..., Packet], crops: list[np.ndarray]
-) -> None:
-    packets = [make_packet(crop) for crop in crops[:4]]
-    alone = [pipeline.detect(packet) for packet in packets]
-    with ThreadPoolExecutor(4) as pool:
-        together = list(pool.map(pipeline.detect, packets * 2))
-    for expected, found in zip(alone * 2, together, strict=True):
-        np.testing.assert_allclose(found.boxes, expected.boxes, atol=1e-2)
-
-
-def _constant_chunks(model: Model, size: tuple[int, int]) -> list:
-    geometry = model.geometry(size)
-    channels = geometry.channels
-    ranges = Ranges(np.zeros(channels, np.float32), np.full(channels, 0.01, np.float32), 2)
-    return [
-        encode_level(level, np.zeros(geometry.level_shape(level), np.float32), Uniform(2, ranges), "ans")
-        for level in ("p3", "p5")
-    ]
+        assert np.isfinite(pipeline.detect(data).boxes).all()
 
 
 def _packet(model: Model, size: tuple[int, int], chunks: list, **fields: object) -> Packet:

@@ -1,10 +1,11 @@
-"""The real server process over real sockets."""
+"""The service over real sockets: the server process, and the service of a stand-in engine in this process."""
 
 from __future__ import annotations
 
 import asyncio
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -19,18 +20,20 @@ from keyfpn.detector.model import Model
 from keyfpn.protocol import keyfpn_pb2 as pb
 from keyfpn.protocol.chunk import Float, encode_level
 from keyfpn.protocol.detections import Detections
-from keyfpn.protocol.keyfpn_pb2_grpc import DetectionStub, add_DetectionServicer_to_server
-from keyfpn.protocol.packet import VERSION, Packet
-from keyfpn.server.pipeline import DetectionPipeline, limits_for
-from keyfpn.server.service import DetectionService
+from keyfpn.protocol.packet import VERSION, Extension, Packet
+from keyfpn.server.backlog import FRAMES_AHEAD
+from keyfpn.server.held import HeldModels, UnpackedFrame, limits_for
+from keyfpn.server.observe.base import StreamSummary
+from keyfpn.server.pipeline import Server
+from tests.server.services import Diary, FakeEngine, boxes, serving
 
 if TYPE_CHECKING:
-    from .conftest import Server
+    from tests.conftest import ServerProcess
 
 CLIENTS, FRAMES = 8, 20
 
 
-def test_describe(server: Server, detector_model: Model) -> None:
+def test_describe(server: ServerProcess, detector_model: Model) -> None:
     with server.connect() as stub:
         described = stub.Describe(pb.DescribeRequest(), timeout=20)
     assert list(described.packet_versions) == [VERSION]
@@ -39,11 +42,11 @@ def test_describe(server: Server, detector_model: Model) -> None:
     assert model.name == detector_model.name
     assert model.fingerprint == detector_model.fingerprint
     assert {"raw", "interpolate"} <= set(model.codecs)
-    assert list(model.labels.names) == detector_model.labels.names
+    assert list(model.class_names) == list(detector_model.labels.names)
 
 
 def test_many_edges_get_every_answer_each_to_its_own_frames(
-    server: Server, pipeline: DetectionPipeline, make_packet: Callable[..., Packet], crops: list[np.ndarray]
+    server: ServerProcess, pipeline: Server, make_packet: Callable[..., Packet], crops: list[np.ndarray]
 ) -> None:
     # Every client has pictures that no other has, and alternates between them: no swap would go unseen.
     packets = [make_packet(crop) for crop in crops[: 2 * CLIENTS]]
@@ -68,7 +71,7 @@ def test_many_edges_get_every_answer_each_to_its_own_frames(
 
 
 def test_a_stream_outlives_its_bad_frames(
-    server: Server, pipeline: DetectionPipeline, make_packet: Callable[..., Packet], crops: list[np.ndarray]
+    server: ServerProcess, pipeline: Server, make_packet: Callable[..., Packet], crops: list[np.ndarray]
 ) -> None:
     good = make_packet(crops[1])
     damaged = bytearray(good.serialize())
@@ -102,7 +105,7 @@ def test_a_stream_outlives_its_bad_frames(
 
 
 class TestMessageSize:
-    def test_a_packet_of_20_mb(self, server: Server, detector_model: Model) -> None:
+    def test_a_packet_of_20_mb(self, server: ServerProcess, detector_model: Model) -> None:
         data = _raw_packet(detector_model, (704, 704)).serialize()
         assert len(data) > 20_000_000
         with server.connect() as stub:
@@ -111,7 +114,7 @@ class TestMessageSize:
         assert (result.frame_id, result.detections.height, result.detections.width) == (5, 704, 704)
 
     def test_more_than_the_limit(
-        self, server: Server, make_packet: Callable[..., Packet], crops: list[np.ndarray]
+        self, server: ServerProcess, make_packet: Callable[..., Packet], crops: list[np.ndarray]
     ) -> None:
         with server.connect() as stub:
             limit = stub.Describe(pb.DescribeRequest(), timeout=20).max_message_bytes
@@ -125,7 +128,7 @@ class TestMessageSize:
             assert after.WhichOneof("outcome") == "detections"
 
 
-def test_streams_take_turns(server: Server, make_packet: Callable[..., Packet], crops: list[np.ndarray]) -> None:
+def test_streams_take_turns(server: ServerProcess, make_packet: Callable[..., Packet], crops: list[np.ndarray]) -> None:
     greedy_frames, modest_frames = 40, 3
     packet = make_packet(crops[0])
     answered = 0
@@ -147,7 +150,7 @@ def test_streams_take_turns(server: Server, make_packet: Callable[..., Packet], 
     assert answered_meanwhile < greedy_frames / 2
 
 
-def test_stays_below_1500_mb(server: Server, detector_model: Model) -> None:
+def test_stays_below_1500_mb(server: ServerProcess, detector_model: Model) -> None:
     data = _raw_packet(detector_model, (384, 640)).serialize()  # the largest that the detector's transform can give
 
     def run_client(_: int) -> int:
@@ -160,7 +163,7 @@ def test_stays_below_1500_mb(server: Server, detector_model: Model) -> None:
 
 
 def test_sigterm_answers_the_frames_in_flight(
-    start_server: Callable[..., Server], make_packet: Callable[..., Packet], crops: list[np.ndarray]
+    start_server: Callable[..., ServerProcess], make_packet: Callable[..., Packet], crops: list[np.ndarray]
 ) -> None:
     server = start_server()
     packet = make_packet(crops[0])
@@ -190,43 +193,165 @@ def test_sigterm_answers_the_frames_in_flight(
     assert summary["mean_ms"] > 0
 
 
-def test_a_port_that_is_taken(server: Server, run_command: Callable[..., subprocess.CompletedProcess[str]]) -> None:
-    refused = run_command("serve", "--port", server.port)
+def test_a_port_that_is_taken(
+    server: ServerProcess, run_command: Callable[..., subprocess.CompletedProcess[str]]
+) -> None:
+    refused = run_command("serve", "--port", server.address.rpartition(":")[2])
     assert refused.returncode == 1
     assert refused.stdout == ""
-    assert refused.stderr == f"error: cannot listen on 127.0.0.1:{server.port}: Address already in use\n"
+    expected = "expected an address to listen on, found Address already in use"
+    assert refused.stderr == f"error: {server.address}: {expected}\n"
 
 
-def test_a_fault_of_the_server_costs_one_frame(
-    detector_model: Model,
-    make_packet: Callable[..., Packet],
-    crops: list[np.ndarray],
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    class Faulty(DetectionPipeline):
-        def detect(self, packet: Packet) -> Detections:
-            if packet.frame_id == 1:
+class TestEngineSeam:
+    """Whatever computes: the service passes frames on in order, answers all of them, and tells of it."""
+
+    def test_frames_of_a_stream_arrive_in_order_and_are_answered_in_order(
+        self, held: HeldModels, make_constant: Callable[..., Packet]
+    ) -> None:
+        engine, diary = FakeEngine(held, lambda frame: boxes(frame.image_size[1])), Diary()
+        packets = [make_constant(image_size=(1, number), stream_id=8, frame_id=100 + number) for number in range(1, 31)]
+        with serving(engine, diary) as service:
+            results = service.detect(packets)
+            assert diary.ended.wait(10)
+        assert [frame.image_size[1] for frame in engine.frames] == list(range(1, 31))
+        assert [result.frame_id for result in results] == list(range(101, 131))
+        assert [len(result.detections.scores) for result in results] == list(range(1, 31))
+        assert {result.stream_id for result in results} == {8}
+
+        (started, peer), *answered, (ended, summary) = diary.events
+        assert (started, ended) == ("started", "ended")
+        assert answered == [("answered", (100 + number, "")) for number in range(1, 31)]
+        assert isinstance(summary, StreamSummary)
+        assert (summary.peer, summary.stream_id, summary.frames, summary.errors) == (peer, 8, 30, 0)
+        assert summary.total_ms == pytest.approx(sum(result.server_ms for result in results))
+
+    def test_a_fault_of_the_server_costs_one_frame(
+        self, held: HeldModels, make_constant: Callable[..., Packet], caplog: pytest.LogCaptureFixture
+    ) -> None:
+        def fail_second(frame: UnpackedFrame) -> Detections:
+            if frame.image_size[1] == 2:
                 raise MemoryError("no more")
-            return super().detect(packet)
+            return boxes(1)
 
-    packet = make_packet(crops[0])
+        diary = Diary()
+        with serving(FakeEngine(held, fail_second), diary) as service:
+            results = service.detect([make_constant(image_size=(1, number), frame_id=number) for number in (1, 2, 3)])
+            assert diary.ended.wait(10)
+        kinds = [(1, ""), (2, "InternalError"), (3, "")]
+        assert [(result.frame_id, result.error.kind) for result in results] == kinds
+        assert [len(result.detections.scores) for result in results] == [1, 0, 1]
+        assert "no more" not in results[1].error.message  # what the server's insides say is for its own log
+        assert "no more" in caplog.text
+        assert diary.events[1:-1] == [("answered", answered) for answered in kinds]
+        summary = diary.events[-1][1]
+        assert isinstance(summary, StreamSummary)
+        assert (summary.frames, summary.errors) == (3, 1)
 
-    async def run() -> list[pb.FrameResult]:
-        server = grpc.aio.server()
-        service = DetectionService(Faulty([detector_model]), workers=1)
-        add_DetectionServicer_to_server(service, server)
-        port = server.add_insecure_port("127.0.0.1:0")
-        await server.start()
-        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
-            frames = [_frame(packet, frame_id=frame_id) for frame_id in range(3)]
-            results = [result async for result in DetectionStub(channel).Detect(iter(frames), timeout=60)]
-        await server.stop(None)
-        return results
+    def test_the_engine_is_given_no_frame_that_cannot_be_unpacked(
+        self, held: HeldModels, make_constant: Callable[..., Packet]
+    ) -> None:
+        engine, good = FakeEngine(held), make_constant()
+        with serving(engine) as service:
+            results = service.detect([b"JUNK", good, replace(good, fingerprint=bytes(8)), good])
+        assert [result.error.kind for result in results] == ["BadMagic", "", "FingerprintMismatch", ""]
+        assert len(engine.frames) == 2
 
-    results = asyncio.run(run())
-    assert [(result.frame_id, result.error.kind) for result in results] == [(0, ""), (1, "InternalError"), (2, "")]
-    assert "no more" not in results[1].error.message  # what the server's insides say is for its own log
-    assert "no more" in caplog.text
+    def test_streams_do_not_wait_for_each_other(self, held: HeldModels, make_constant: Callable[..., Packet]) -> None:
+        class Gated(FakeEngine):
+            async def detect(self, frame: UnpackedFrame) -> Detections:
+                if frame.image_size[1] == 1:
+                    while not go.is_set():
+                        await asyncio.sleep(0.001)
+                return boxes(frame.image_size[1])
+
+        go = threading.Event()
+        slow, quick = make_constant(image_size=(1, 1)), make_constant(image_size=(1, 2))
+        with serving(Gated(held)) as service, ThreadPoolExecutor(1) as pool:
+            waiting = pool.submit(service.detect, [slow])
+            assert [len(result.detections.scores) for result in service.detect([quick] * 3)] == [2] * 3
+            assert not waiting.done()
+            go.set()
+            assert [len(result.detections.scores) for result in waiting.result(30)] == [1]
+
+    def test_a_drained_service_answers_what_it_has_and_says_so(
+        self, held: HeldModels, make_constant: Callable[..., Packet]
+    ) -> None:
+        engine, diary, never = FakeEngine(held), Diary(), threading.Event()
+        packet = make_constant()
+
+        def frames() -> Iterator[pb.Frame]:
+            yield from (_frame(packet, frame_id=number) for number in (1, 2))
+            never.wait()
+
+        with serving(engine, diary) as service, service.connect() as stub:
+            stream = stub.Detect(frames(), timeout=60)
+            assert [next(stream).frame_id for _ in range(2)] == [1, 2]
+            service.drain()
+            with pytest.raises(grpc.RpcError) as ended:
+                next(stream)
+            assert ended.value.code() == grpc.StatusCode.UNAVAILABLE
+            assert "send them again later" in ended.value.details()
+            never.set()
+            assert diary.ended.wait(10)
+        assert [event for event, _ in diary.events] == ["started", "answered", "answered", "ended"]
+
+    def test_an_edge_that_goes_away_ends_its_stream(
+        self, held: HeldModels, make_constant: Callable[..., Packet]
+    ) -> None:
+        diary, never = Diary(), threading.Event()
+        packet = make_constant()
+
+        def frames() -> Iterator[pb.Frame]:
+            yield _frame(packet)
+            never.wait()
+
+        with serving(FakeEngine(held), diary) as service:
+            with service.connect() as stub:
+                stream = stub.Detect(frames(), timeout=60)
+                assert next(stream).frame_id == 1
+                stream.cancel()
+                assert diary.ended.wait(10)
+            never.set()
+            assert [event for event, _ in diary.events] == ["started", "answered", "ended"]
+            assert len(service.detect([packet])) == 1  # and the service goes on
+
+    def test_an_edge_that_sends_fast_is_held_back(self, held: HeldModels, make_constant: Callable[..., Packet]) -> None:
+        class Gated(FakeEngine):
+            async def detect(self, frame: UnpackedFrame) -> Detections:
+                while not go.is_set():
+                    await asyncio.sleep(0.001)
+                return await super().detect(frame)
+
+        go, sent = threading.Event(), 0
+        large = make_constant(extensions=(Extension(7, bytes(60 << 10)),))
+        count = 400
+
+        def frames() -> Iterator[pb.Frame]:
+            nonlocal sent
+            for number in range(count):
+                sent += 1
+                yield _frame(large, frame_id=number)
+
+        with serving(Gated(held)) as service, service.connect() as stub:
+            stream = stub.Detect(frames(), timeout=60)
+            before = -1
+            while sent != before:  # until nothing more is taken from the edge
+                before = sent
+                time.sleep(0.3)
+            assert FRAMES_AHEAD <= sent < count / 2
+            go.set()
+            assert [result.frame_id for result in stream] == list(range(count))
+        assert sent == count
+
+    def test_describe_needs_no_engine(self, held: HeldModels, detector_model: Model) -> None:
+        with serving(FakeEngine(held)) as service, service.connect() as stub:
+            described = stub.Describe(pb.DescribeRequest(), timeout=20)
+        assert described.max_message_bytes == held.limits.max_packet_bytes
+        (model,) = described.models
+        assert (model.name, model.fingerprint) == (detector_model.name, detector_model.fingerprint)
+        assert list(model.codecs) == [codec.name for codec in held.codecs(detector_model)]
+        assert described.software_version
 
 
 def _frame(packet: Packet, **fields: object) -> pb.Frame:

@@ -2,6 +2,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
+from detectron2.modeling.postprocessing import detector_postprocess
+from detectron2.structures import ImageList
+
 from keyfpn.benchmarks.engine.codecs import CodecWay
 from keyfpn.benchmarks.engine.detector import Detector
 from keyfpn.benchmarks.engine.features import FeatureCache
