@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
-from detectron2.modeling.postprocessing import detector_postprocess
-from detectron2.structures import ImageList, Instances
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from keyfpn.detector.model import open_model
 from keyfpn.detector.torch.edge_half import EdgeHalf
 from keyfpn.detector.torch.network import build_network
-from keyfpn.detector.torch.precision import Precision, autocast
+from keyfpn.detector.torch.precision import Precision
 from keyfpn.detector.torch.results import to_detections
 from keyfpn.detector.torch.server_half import ServerHalf
 from keyfpn.protocol.detections import Detections
@@ -85,16 +84,23 @@ class Detector:
             network_size: (height, width) of the network's input, before padding.
             image_size: (height, width) of the original picture, whose pixels the boxes are in.
         """
-        if sent.roi_features is None:
+        with self._roi_heads_see(sent.roi_features):
             (instances,) = self._server(sent.features, [network_size], [image_size])
-        else:
-            instances = self._detect_in_rpn_scope(sent, network_size, image_size)
         return to_detections(instances, self.model.labels)
 
-    def _detect_in_rpn_scope(self, sent: Sent, network_size: tuple[int, int], image_size: tuple[int, int]) -> Instances:
-        """Detect with one pyramid at the RPN and another one at the ROI heads, which no product does."""
-        images = ImageList(torch.empty(1, 0), [network_size])  # both read the sizes alone
-        with torch.inference_mode(), autocast(torch.device("cpu"), self._precision):
-            proposals, _ = self._network.proposal_generator(images, dict(sent.features))
-            (instances,), _ = self._network.roi_heads(images, dict(sent.roi_features or {}), proposals)
-            return detector_postprocess(instances, *image_size)
+    @contextmanager
+    def _roi_heads_see(self, features: Mapping[str, Tensor] | None) -> Iterator[None]:
+        """Give the ROI heads another pyramid than the RPN, which no product does."""
+        if features is None:
+            yield
+            return
+
+        def swap(_heads: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+            pictures, _, *others = arguments
+            return (pictures, dict(features), *others)
+
+        hook = self._network.roi_heads.register_forward_pre_hook(swap)
+        try:
+            yield
+        finally:
+            hook.remove()

@@ -21,11 +21,12 @@ from keyfpn.benchmarks.engine.pool import Pool
 from keyfpn.detector.coco import CocoData
 from keyfpn.detector.manifest import Manifest
 from keyfpn.detector.model import CONFIG_FILE, Model, open_model
-from keyfpn.detector.prepare import Preprocessor, read_picture
+from keyfpn.detector.prepare import read_picture
 from keyfpn.detector.torch.edge_half import EdgeHalf
+from keyfpn.detector.torch.network import build_network
+from keyfpn.detector.torch.results import to_detections
 from keyfpn.detector.torch.server_half import ServerHalf
 from keyfpn.protocol.detections import Detections
-from keyfpn.reconstruct.codec import LEVELS
 
 Detect = Callable[..., Detections]
 SharePool = Callable[[int], AbstractContextManager[Pool]]
@@ -81,14 +82,15 @@ def quick_detector(quick_model: Model) -> Detector:
 @pytest.fixture(scope="session")
 def detect(quick_model: Model) -> Detect:
     """The unsplit quick detector, as one who knows nothing of the benchmark would run it: picture to detections."""
-    network, preprocessor = quick_model.build(), Preprocessor(quick_model.cfg)
-    edge = EdgeHalf(network, LEVELS, precision="fp32")
+    network, preprocessor = build_network(quick_model), quick_model.preprocessor
+    edge = EdgeHalf(network, quick_model.pyramid.levels, precision="fp32")
     server = ServerHalf(network, precision="fp32")
 
     def detect(picture: NDArray[np.uint8], *, resized: NDArray[np.uint8] | None = None) -> Detections:
         resized = preprocessor.resize(picture) if resized is None else resized
         features = edge(preprocessor.to_input(resized))
-        return Detections.from_instances(server(features, resized.shape[:2], picture.shape[:2]))
+        (instances,) = server(features, [resized.shape[:2]], [picture.shape[:2]])
+        return to_detections(instances, quick_model.labels)
 
     return detect
 
@@ -107,14 +109,14 @@ def data_folder(
         Image.fromarray(picture).save(folder / name, quality=92, exif=exif)
         height, width = picture.shape[:2]
         images.append({"id": id, "file_name": name, "height": height, "width": width})
-        for result in detect(read_picture(folder / name)).above(0.3).to_coco(id, quick_model.category_ids):
+        for result in detect(read_picture(folder / name)).above(0.3).to_coco(id, quick_model.labels.category_ids):
             x, y, w, h = result["bbox"]
             box = [x + 0.1 * w, y, w, h]  # off by a little, so that AP is neither 0 nor 100
             annotations.append(
                 {"id": len(annotations) + 1, "image_id": id, "category_id": result["category_id"], "bbox": box}
                 | {"area": w * h, "iscrowd": 0}
             )
-    categories = [{"id": c, "name": str(c)} for c in quick_model.category_ids]
+    categories = [{"id": c, "name": str(c)} for c in quick_model.labels.category_ids]
     document = {"images": images, "annotations": annotations, "categories": categories}
     (folder / "annotations.json").write_text(json.dumps(document))
     return folder

@@ -33,7 +33,7 @@ def test_the_demo_shows_the_whole_way_through_two_processes(
     assert done.exit_code == 0, complaints
     names = ["chelsea", "grace_hopper"]
     for name in names:
-        assert re.search(rf"^{name} +\d+ +[\d,]+ +[\d,]+\.\d", said, re.MULTILINE)
+        assert re.search(rf"^{name} +\d+ +[\d,]+ +[\d,.]+ +\d+\.\d", said, re.MULTILINE)
         for kind in ("split", "unsplit"):
             with Image.open(tmp_path / kind / f"{name}.jpg") as drawn:
                 drawn.load()

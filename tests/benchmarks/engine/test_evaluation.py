@@ -21,7 +21,7 @@ def unsplit(data: CocoData, detect) -> list[Measurement]:
 
 @pytest.fixture(scope="module")
 def evaluator(data: CocoData, quick_model: Model, unsplit: list[Measurement]) -> Evaluator:
-    return Evaluator(data, quick_model.category_ids, unsplit)
+    return Evaluator(data, quick_model.labels.category_ids, unsplit)
 
 
 def results(measurements: list[Measurement], model: Model, score: float = 0.0) -> list[dict]:

@@ -17,11 +17,12 @@ from keyfpn.benchmarks.engine.way import OriginalFile
 from keyfpn.detector.coco import CocoData, Picture
 from keyfpn.detector.errors import PictureError
 from keyfpn.detector.model import Model
-from keyfpn.detector.prepare import Preprocessor, read_picture
+from keyfpn.detector.prepare import read_picture
 from keyfpn.detector.torch.edge_half import EdgeHalf
+from keyfpn.detector.torch.results import to_detections
 from keyfpn.detector.torch.server_half import ServerHalf
 from keyfpn.protocol.detections import Detections
-from keyfpn.reconstruct.codec import build_codec
+from keyfpn.reconstruct.registry import codec_of, open_encoder
 from tests.benchmarks.compare import assert_same
 
 Detect = Callable[..., Detections]
@@ -33,8 +34,8 @@ def picture(data: CocoData) -> Picture:
 
 
 @pytest.fixture(scope="module")
-def features(tmp_path_factory: pytest.TempPathFactory) -> FeatureCache:
-    return FeatureCache(tmp_path_factory.mktemp("features"), "fp32")
+def features(tmp_path_factory: pytest.TempPathFactory, quick_model: Model) -> FeatureCache:
+    return FeatureCache(tmp_path_factory.mktemp("features"), "fp32", quick_model.pyramid)
 
 
 @pytest.fixture
@@ -73,17 +74,26 @@ def test_a_learned_codec_reads_below_the_pyramid(
 ) -> None:
     way = CodecWay.of("learned:quality=2", learned_model)
     assert not way.reads_features
-    view = View(Detector(str(learned_model.folder), None, "fp32"), FeatureCache(tmp_path, "fp32"), picture)
+    view = View(
+        Detector(str(learned_model.folder), None, "fp32"),
+        FeatureCache(tmp_path, "fp32", learned_model.pyramid),
+        picture,
+    )
     (found,) = measure_view(view, [way])
     assert not list(tmp_path.iterdir())
-    codec, preprocessor = build_codec("learned:quality=2", learned_model), Preprocessor(learned_model.cfg)
+    encoder, preprocessor = open_encoder("learned:quality=2", learned_model), learned_model.preprocessor
     pixels = read_picture(picture.path)
     resized = preprocessor.resize(pixels)
     size = (resized.shape[0], resized.shape[1])
-    chunks = codec.encode(EdgeHalf(network, codec.key_levels)(preprocessor.to_input(resized)))
-    rebuilt = codec.decode(chunks, learned_model.geometry(size))
-    expected = ServerHalf(network)(rebuilt, size, (pixels.shape[0], pixels.shape[1]))
-    assert_same(found.detections, Detections.from_instances(expected))
+    features = EdgeHalf(network, encoder.reads)(preprocessor.to_input(resized))
+    image_size = (pixels.shape[0], pixels.shape[1])
+    arrays = encoder.codec.analysis(encoder).arrays(features)
+    packet = encoder.packet(arrays, image_size=image_size, network_size=size)
+    codec = codec_of(packet, learned_model)
+    rebuilt = codec.rebuilder().rebuild([codec.decoder().unpack(packet)])
+    (expected,) = ServerHalf(network)(rebuilt, [size], [image_size])
+    assert_same(found.detections, to_detections(expected, learned_model.labels))
+    chunks = packet.chunks
     assert 53 < found.bytes - sum(len(chunk.payload) for chunk in chunks) <= 53 + 5 * len(chunks)
 
 

@@ -244,7 +244,7 @@ def test_one_degradation_alone(run: Run, study: Study, data_folder: Path, tmp_pa
         (["--train-images", "."], "expected --train-images and --train-annotations together"),
         (["--cr", "p2=2", "--train-images", ".", "--train-annotations", "a.json"], "Leave --train-images"),
         (["--train-images", "no_such_folder", "--train-annotations", "a.json"], "no_such_folder: expected the folder"),
-        (["--detector", "no_such_model"], "no model 'no_such_model'"),
+        (["--detector", "no_such_model"], "model 'no_such_model': expected a model folder"),
     ],
 )
 def test_what_the_user_can_mend_is_one_line_before_any_work(
@@ -260,10 +260,8 @@ def test_what_the_user_can_mend_is_one_line_before_any_work(
 
 
 def test_a_detector_of_other_levels_is_refused(quick_model: Model) -> None:
-    cfg = quick_model.cfg.clone()
-    cfg.defrost()
-    cfg.MODEL.FPN.IN_FEATURES = ["res3", "res4", "res5"]
-    session: Any = SimpleNamespace(model=dataclasses.replace(quick_model, cfg=cfg))
+    pyramid = dataclasses.replace(quick_model.pyramid, independent=("p3", "p4", "p5"))
+    session: Any = SimpleNamespace(model=dataclasses.replace(quick_model, pyramid=pyramid))
     with pytest.raises(BenchmarkError, match=r"the levels p2, .* found p3, p4, p5, p6"):
         run_levels(session)
 
@@ -273,7 +271,7 @@ def test_annotations_without_pictures_are_refused(run: Run, data_folder: Path, t
     result = run(tmp_path, tmp_path / "cache", tmp_path / "out")
     assert result.exit_code == 2
     assert re.fullmatch(
-        r"error: .*expected the pictures that annotations\.json names, found that 2 of 2.*\n", result.stderr
+        r"error: .*expected the pictures that annotations\.json names, found 2 of 2 missing.*\n", result.stderr
     )
 
 

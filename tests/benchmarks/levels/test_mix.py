@@ -13,10 +13,11 @@ from torch import Tensor
 from keyfpn.benchmarks.engine import measure
 from keyfpn.benchmarks.engine.session import Session
 from keyfpn.benchmarks.levels.mix import beyond, fit_mix, grid_around, mix_of, search_mix
+from keyfpn.benchmarks.levels.rebuild import LEVELS
 from keyfpn.benchmarks.levels.rows import LevelRow
 from keyfpn.detector.coco import Picture
+from keyfpn.detector.pyramid import Pyramid
 from keyfpn.protocol.geometry import Geometry
-from keyfpn.reconstruct.codec import LEVELS
 from keyfpn.reconstruct.key_levels.fit import ParameterFitter
 
 PICTURES = [Picture(id, Path(f"{id}.jpg")) for id in range(3)]
@@ -44,7 +45,7 @@ def test_least_squares_finds_the_mix_that_made_p4(monkeypatch: pytest.MonkeyPatc
 
 
 def test_least_squares_are_those_that_keyfpn_train_fits(monkeypatch: pytest.MonkeyPatch) -> None:
-    fitter = ParameterFitter()
+    fitter = ParameterFitter(Pyramid(4, LEVELS[:-1]))
     for picture in PICTURES:
         fitter.add(pyramid(picture, noise=1))
     expected = fitter.fit().mixes["p4", "p3", "p5"]

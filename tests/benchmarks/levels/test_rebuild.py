@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from keyfpn.benchmarks.engine.errors import BenchmarkError
-from keyfpn.benchmarks.levels.rebuild import P4_OF_P3_AND_P5, Degrade, P4Mix
+from keyfpn.benchmarks.levels.rebuild import LEVELS, P4_OF_P3_AND_P5, Degrade, P4Mix
+from keyfpn.detector.pyramid import Pyramid
 from keyfpn.protocol.geometry import Geometry
-from keyfpn.reconstruct.codec import LEVELS
-from keyfpn.reconstruct.interpolate import InterpolateCodec
-from keyfpn.reconstruct.key_levels.parameters import Parameters
+from keyfpn.reconstruct.codec import Unpacked
+from keyfpn.reconstruct.interpolate.rebuilder import Interpolator
 
 GEOMETRY = Geometry(network_size=(90, 150), channels=4, size_divisibility=32)  # p2 is 24 x 40, p6 2 x 3
 
@@ -88,8 +88,8 @@ def test_other_text_is_refused(text: str, message: str) -> None:
 def test_a_mix_is_the_codec_interpolate_with_that_mix(features: dict[str, Tensor]) -> None:
     mix = (0.3, 0.9)
     rebuilt = P4Mix(mix).rebuild(features, GEOMETRY)
-    codec = InterpolateCodec(("p3", "p5"), Parameters(mixes={P4_OF_P3_AND_P5: mix}))
-    expected = codec.decode(codec.encode(features), GEOMETRY)
+    codec = Interpolator(Pyramid(4, ("p2", "p3", "p4", "p5")), {P4_OF_P3_AND_P5: mix})
+    expected = codec.rebuild([Unpacked({level: features[level][0].numpy() for level in ("p3", "p5")}, GEOMETRY, 0)])
     for level in LEVELS:
         assert torch.equal(rebuilt[level], expected[level])
     up = F.interpolate(features["p5"], scale_factor=2, mode="bilinear", align_corners=False)

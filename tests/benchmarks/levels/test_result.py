@@ -13,7 +13,6 @@ from keyfpn.benchmarks.levels.result import LevelResult
 from keyfpn.benchmarks.levels.rows import Measured, keyset_rows, precision_rows
 from keyfpn.detector.coco import Metrics
 from keyfpn.detector.model import Model
-from keyfpn.reconstruct.codec import _REGISTRY
 
 UNSPLIT = 20.0
 # Of a picture whose p6 has 1 value: p5 has 4, p4 16, and so on.
@@ -24,11 +23,6 @@ RAW = 341
 def figures(ap: float, bytes: float) -> Figures:
     intervals = dict.fromkeys(("AP", "APs", "APm", "APl"), (ap - UNSPLIT - 0.5, ap - UNSPLIT + 0.5))
     return Figures(bytes, Metrics(ap, ap, ap, ap, ap), 50.0, intervals)
-
-
-@pytest.fixture(autouse=True)
-def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delitem(_REGISTRY, "network", raising=False)
 
 
 def result(model: Model, aps: Mapping[str, float], max_drop: float = 1.4) -> LevelResult:
@@ -57,17 +51,17 @@ def names(measured: list[Measured]) -> list[str]:
     return ["+".join(one.row.key_levels or ()) for one in measured]
 
 
-def test_the_front_holds_what_nothing_beats(detector_model: Model) -> None:
+def test_the_front_holds_what_nothing_beats(quick_model: Model) -> None:
     aps = {"p5": 3.0, "p4+p5": 10.0, "p3+p5": 9.0, "p3+p4+p5": 10.0, "p2+p4": 18.0, "p2+p3+p4+p5": 20.0}
-    found = result(detector_model, aps)
+    found = result(quick_model, aps)
     assert names(found.front("full")) == ["p5", "p4+p5", "p2+p4", "p2+p3+p4+p5"]
     assert names(found.front("rpn")) == names(found.front("full"))
     text = " ".join(findings(found))
     assert "p3+p5 (9.00) is not: p4+p5 has 10.00 for no more values" in text
 
 
-def test_a_set_on_the_front_is_said_to_be(detector_model: Model) -> None:
-    found = result(detector_model, {"p4+p5": 8.0, "p3+p5": 9.0, "p2+p3+p4+p5": 20.0})
+def test_a_set_on_the_front_is_said_to_be(quick_model: Model) -> None:
+    found = result(quick_model, {"p4+p5": 8.0, "p3+p5": 9.0, "p2+p3+p4+p5": 20.0})
     assert "p3+p5" in names(found.front("full"))
     assert "p3+p5 (9.00) is on it." in " ".join(findings(found))
 
@@ -75,15 +69,15 @@ def test_a_set_on_the_front_is_said_to_be(detector_model: Model) -> None:
 @pytest.mark.parametrize(
     ("max_drop", "cheapest"), [(1.4, "p2+p4+p5"), (0.0, "p2+p3+p4+p5"), (5.0, "p3+p5"), (30.0, "p5")]
 )
-def test_the_cheapest_within_a_drop(detector_model: Model, max_drop: float, cheapest: str) -> None:
+def test_the_cheapest_within_a_drop(quick_model: Model, max_drop: float, cheapest: str) -> None:
     aps = {"p3+p5": 15.0, "p2+p5": 18.0, "p2+p4+p5": 18.6, "p2+p3+p5": 19.0, "p2+p3+p4+p5": 20.0}
-    found = result(detector_model, aps, max_drop).cheapest("full")
+    found = result(quick_model, aps, max_drop).cheapest("full")
     assert found is not None
     assert names([found]) == [cheapest]
 
 
-def test_the_studys_arithmetic(detector_model: Model) -> None:
-    found = result(detector_model, {"p3+p5": 12.0})
+def test_the_studys_arithmetic(quick_model: Model) -> None:
+    found = result(quick_model, {"p3+p5": 12.0})
     at = found.at_study_ratio("full")
     assert at is not None
     # 5.015 by count: zstd's 6.7 is not within 7.96, float16's 10.03 is the first.
@@ -94,8 +88,8 @@ def test_the_studys_arithmetic(detector_model: Model) -> None:
     assert "10.0x: 13.00 AP, −7.00 points or −35.0 % (rpn) and 12.00 AP, −8.00 points or −40.0 % (full)" in headline
 
 
-def test_nan_becomes_null(detector_model: Model) -> None:
-    found = result(detector_model, {})
+def test_nan_becomes_null(quick_model: Model) -> None:
+    found = result(quick_model, {})
     nan = float("nan")
     empty = Figures(1.0, Metrics(1.0, 1.0, nan, 1.0, 1.0), nan, {"AP": (0.0, 1.0), "APs": (nan, nan)})
     document = LevelResult(**{**vars(found), "measured": [Measured(found.measured[0].row, 1.0, empty)]}).to_dict()

@@ -1,9 +1,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
-
-from torch import nn
 
 from keyfpn.benchmarks.engine.codecs import CodecWay
 from keyfpn.benchmarks.engine.detector import Detector
@@ -14,31 +11,29 @@ from keyfpn.benchmarks.levels.rebuild import Degrade
 from keyfpn.benchmarks.levels.scopes import SCOPES, in_scope
 from keyfpn.detector.coco import CocoData
 from keyfpn.detector.model import Model
+from keyfpn.detector.torch.network import build_network
+from keyfpn.detector.torch.results import to_detections
 from keyfpn.detector.torch.server_half import ServerHalf
-from keyfpn.protocol.detections import Detections
 from tests.benchmarks.compare import assert_same
 
 
 def test_a_rebuilt_pyramid_goes_to_the_rpn_or_to_all(
     quick_detector: Detector, quick_model: Model, data: CocoData, tmp_path: Path
 ) -> None:
-    view = View(quick_detector, FeatureCache(tmp_path, "fp32"), data.pictures[0])
+    view = View(quick_detector, FeatureCache(tmp_path, "fp32", quick_model.pyramid), data.pictures[0])
     how = Degrade.of(("p2", "p3"), 8.0)
     measured = measure_view(view, [in_scope(how, scope) for scope in SCOPES])
     degraded = how.degrade(view.features, view.geometry)
-    network = quick_model.build()
-    server, sizes = ServerHalf(network), (view.network_size, view.image_size)
-    full = server(degraded, *sizes)
-
-    def with_the_truth(heads: nn.Module, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
-        images, _, *others = arguments
-        return (images, view.features, *others)
-
-    network.roi_heads.register_forward_pre_hook(with_the_truth)
-    rpn = server(degraded, *sizes)
+    network = build_network(quick_model)
+    (full,) = ServerHalf(network)(degraded, [view.network_size], [view.image_size])
+    images = ImageList(torch.empty(1, 0), [view.network_size])
+    with torch.inference_mode():
+        proposals, _ = network.proposal_generator(images, degraded)
+        (found,), _ = network.roi_heads(images, view.features, proposals)
+    rpn = detector_postprocess(found, *view.image_size)
     for found, instances in zip(measured, (rpn, full), strict=True):
         assert found.bytes == 4 * how.elements(view.geometry)
-        assert_same(found.detections, Detections.from_instances(instances))
+        assert_same(found.detections, to_detections(instances, quick_model.labels))
     rpn_scores, full_scores = (found.detections.scores for found in measured)
     assert rpn_scores.shape != full_scores.shape or (rpn_scores != full_scores).any()
 

@@ -114,7 +114,7 @@ def test_the_unsplit_ap_is_the_detectors(runs: Runs, data: CocoData, detect, qui
     results = [
         result
         for picture in data.pictures
-        for result in detect(read_picture(picture.path)).to_coco(picture.id, quick_model.category_ids)
+        for result in detect(read_picture(picture.path)).to_coco(picture.id, quick_model.labels.category_ids)
     ]
     assert runs.document["unsplit"] == data.evaluate(results).as_dict()
 
@@ -204,11 +204,11 @@ def test_a_cache_of_other_pictures_is_refused(run: Run, runs: Runs, data_folder:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--codec", "raw:precision=int9"], "expected precision to be one of"),
-        (["--codec", "nonsense"], "expected a codec among"),
-        (["--detector", "no_such_model"], "no model 'no_such_model'"),
+        (["--codec", "raw:precision=int9"], "codec raw, precision: expected one of fp32"),
+        (["--codec", "nonsense"], "codec: expected one of interpolate"),
+        (["--detector", "no_such_model"], "model 'no_such_model': expected a model folder"),
         (["--images", "no_such_folder"], "no_such_folder: expected the folder of the pictures"),
-        (["--annotations", "no_such_file"], "no_such_file: no such annotation file"),
+        (["--annotations", "no_such_file"], "no_such_file: expected an annotation file"),
     ],
 )
 def test_what_the_user_can_mend_is_one_line_and_exit_code_2(
@@ -241,7 +241,7 @@ def test_a_picture_that_fails_in_a_worker_is_named_and_is_no_wrong_usage(
     result = run(folder, tmp_path / "cache", tmp_path / "out", codecs=CODECS[:1])
     assert (result.exit_code, result.stdout) == (1, "")
     error = result.stderr.splitlines()[-1]
-    assert re.match(r"error: .*7\.jpg: .*corrupt picture.*", error)
+    assert re.match(r"error: .*7\.jpg: expected a picture, found a corrupt one.*", error)
     assert not (tmp_path / "out").exists()
 
 

@@ -25,7 +25,7 @@ def test_a_baseline_row_is_the_detector_on_what_arrives(
     quick_detector: Detector, data: CocoData, detect: Callable[..., Detections], size: str, tmp_path: Path
 ) -> None:
     row = next(r for r in baseline_rows([size]) if r.setting == f"jpeg:quality=60,subsampling=4:2:0,size={size}")
-    view = View(quick_detector, FeatureCache(tmp_path, "fp32"), data.pictures[0])
+    view = View(quick_detector, FeatureCache(tmp_path, "fp32", quick_detector.model.pyramid), data.pictures[0])
     (found,) = measure_view(view, [row.way])
     assert not list(tmp_path.iterdir())
     assert not row.way.reads_features
