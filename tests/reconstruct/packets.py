@@ -17,23 +17,12 @@ from keyfpn.reconstruct.registry import codec_of, open_encoder
 def send(settings: str, model: Model, features: Mapping[str, Tensor], size: tuple[int, int]) -> Packet:
     """Analyse and encode the features of a picture of ``size``, (height, width), and parse the packet again."""
     encoder = open_encoder(settings, model)
-    arrays = encoder.codec.analysis(encoder).analyze(features)
-    return packet_of(encoder, {name: array[0].contiguous().numpy() for name, array in arrays.items()}, size)
+    return packet_of(encoder, encoder.codec.analysis(encoder).arrays(features), size)
 
 
 def packet_of(encoder: Encoder, arrays: Arrays, size: tuple[int, int]) -> Packet:
     """Encode an encoder's inputs, and parse the packet again."""
-    packet = Packet(
-        codec=encoder.codec.wire_name,
-        quality=encoder.quality,
-        fingerprint=encoder.codec.model.fingerprint,
-        stream_id=1,
-        frame_id=2,
-        capture_time=3,
-        image_size=size,
-        network_size=size,
-        chunks=encoder.encode(arrays),
-    )
+    packet = encoder.packet(arrays, image_size=size, network_size=size)
     return Packet.parse(packet.serialize())
 
 

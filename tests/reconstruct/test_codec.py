@@ -6,11 +6,13 @@ import subprocess
 import sys
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from keyfpn.detector.model import Model
 from keyfpn.protocol.errors import ProtocolError
+from keyfpn.protocol.packet import Packet
 from keyfpn.reconstruct.registry import open_codec, open_encoder, registered_codecs
 from tests.reconstruct.packets import packet_of, random_arrays, unpack
 
@@ -93,6 +95,42 @@ def test_a_packet_says_whose_it_is(learned_model: Model, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", registered_codecs())
+def test_a_packet_has_what_its_edge_knows(learned_model: Model, name: str) -> None:
+    encoder = open_encoder(name, learned_model)
+    arrays = random_arrays(encoder, (90, 120), 0)
+    sizes = {"image_size": (450, 600), "network_size": (90, 120)}
+    packet = encoder.packet(arrays, **sizes, stream_id=7, frame_id=8, capture_time=9)
+    assert packet == Packet(
+        codec=name,
+        quality=encoder.quality,
+        fingerprint=learned_model.fingerprint,
+        stream_id=7,
+        frame_id=8,
+        capture_time=9,
+        chunks=encoder.encode(arrays),
+        **sizes,
+    )
+    unknown = encoder.packet(arrays, **sizes)
+    assert (unknown.stream_id, unknown.frame_id, unknown.capture_time) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("name", registered_codecs())
+def test_an_analysis_makes_what_the_encoder_takes(learned_model: Model, name: str) -> None:
+    encoder, geometry = open_encoder(name, learned_model), learned_model.geometry((90, 120))
+    channels = {level: 24 if level == "res2" else geometry.channels for level in encoder.reads}
+    features = {level: torch.randn(2, channels[level], *geometry.cells(1 << int(level[-1]))) for level in encoder.reads}
+    analysis = encoder.codec.analysis(encoder)
+    computed = analysis.analyze(features)
+    first = analysis.arrays({level: feature[:1] for level, feature in features.items()})
+    shapes = {place: array.shape for place, array in random_arrays(encoder, (90, 120), 0).items()}
+    assert tuple(computed) == tuple(first) == encoder.inputs
+    for place, shape in shapes.items():
+        assert computed[place].shape == (2, *shape)
+        assert first[place].dtype == np.float32
+        np.testing.assert_allclose(first[place], computed[place][0].numpy(), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", registered_codecs())
 def test_a_packet_without_chunks_is_refused(learned_model: Model, name: str) -> None:
     encoder = open_encoder(name, learned_model)
     packet = packet_of(encoder, random_arrays(encoder, (90, 120), 0), (90, 120))
@@ -118,8 +156,7 @@ for codec in codecs:
         learned = name.startswith("y")
         shape = (codec.shape.latents[place], *geometry.cells(32 >> place)) if learned else geometry.level_shape(name)
         arrays[name] = np.ones(shape, np.float32)
-    packet = Packet(codec=codec.wire_name, quality=encoder.quality, fingerprint=model.fingerprint, stream_id=1,
-        frame_id=1, capture_time=0, image_size=size, network_size=size, chunks=encoder.encode(arrays))
+    packet = encoder.packet(arrays, image_size=size, network_size=size)
     unpacked = codec.decoder().unpack(Packet.parse(packet.serialize()))
     assert tuple(unpacked.arrays) == encoder.inputs
 """

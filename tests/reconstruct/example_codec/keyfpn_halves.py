@@ -25,7 +25,7 @@ LEVEL = "p3"
 class HalvesEncoder(Encoder):
     """Remembers nothing."""
 
-    inputs = (LEVEL,)
+    inputs = reads = (LEVEL,)
 
     def __init__(self, codec: Codec) -> None:
         """Take the codec."""
@@ -52,8 +52,6 @@ class HalvesDecoder(Decoder):
 
 class LevelItself(EdgeAnalysis):
     """What the backbone gives is what the encoder takes."""
-
-    reads = (LEVEL,)
 
     def analyze(self, features: dict[str, Tensor]) -> dict[str, Tensor]:
         return {LEVEL: features[LEVEL]}

@@ -99,7 +99,7 @@ def test_the_server_reads_what_the_edge_wrote(learned_model: Model, packet: Pack
 
 def test_the_symbols_are_the_rounded_latents_times_the_gains(learned_model: Model, features: dict[str, Tensor]) -> None:
     encoder = open_encoder(QUALITY_2, learned_model)
-    arrays = {name: array[0].numpy() for name, array in encoder.codec.analysis(encoder).analyze(features).items()}
+    arrays = encoder.codec.analysis(encoder).arrays(features)
     unpacked = unpack(send(QUALITY_2, learned_model, features, (90, 120)), learned_model)
     for place, name in enumerate(("y0", "y1", "y2")):
         bound = encoder._coder.max_symbols[place]
