@@ -26,8 +26,9 @@ from keyfpn.protocol.keyfpn_pb2_grpc import DetectionStub
 from keyfpn.reconstruct.learned.network import CodecNetwork
 from keyfpn.reconstruct.learned.shape import Shape
 from keyfpn.reconstruct.network.network import NetworkShape, ReconstructionNetwork
-from keyfpn.training.publish import publish_codec, publish_network
-from keyfpn.training.tables import fit_entropy_models
+from keyfpn.training.codecs.learned.publish import publish_codec
+from keyfpn.training.codecs.learned.tables import fit_entropy_models
+from keyfpn.training.codecs.network.publish import publish_network
 
 COCO_SUBSET = Path(__file__).resolve().parent.parent.parent / "shared" / "data" / "coco_subset"
 

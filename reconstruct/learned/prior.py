@@ -3,7 +3,7 @@
 Which scale a symbol's table has is a linear function of the activities, the bits of |y|, of symbols decoded before it,
 and where its middle lies is one of its four neighbours. Here these functions have real weights and "scale k" is a
 logistic distribution of a scale that grows geometrically with k, around the prediction. After training the weights are
-rounded to integers and the tables are counted (``keyfpn.training.tables``); the logistic is gone.
+rounded to integers and the tables are counted (``training.codecs.learned.tables``); the logistic is gone.
 """
 
 from __future__ import annotations

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from detectron2.config import CfgNode
 from PIL import Image
@@ -21,6 +23,13 @@ from keyfpn.detector.torch.config import read_config
 PICTURES, HEIGHT, WIDTH = 12, 72, 96
 CATEGORIES = {3: 230, 7: 20}
 """Category id to grey value; ids with a gap, unlike class indices."""
+
+
+@pytest.fixture(autouse=True)
+def denormals() -> Iterator[None]:
+    """A training makes its process take denormal numbers for zero; Hypothesis wants them in later tests."""
+    yield
+    torch.set_flush_denormal(False)
 
 
 @pytest.fixture(scope="session")
