@@ -6,7 +6,10 @@ import asyncio
 import signal
 
 import grpc
+from grpc_health.v1 import health, health_pb2_grpc
+from grpc_health.v1.health_pb2 import HealthCheckResponse
 
+from keyfpn.protocol import keyfpn_pb2
 from keyfpn.protocol.keyfpn_pb2_grpc import add_DetectionServicer_to_server
 from keyfpn.protocol.messages import FRAME_OVERHEAD
 
@@ -19,10 +22,14 @@ MAX_STREAMS = 64
 """Streams at a time, each with a backlog of its own."""
 GRACE_SECONDS = 30.0
 """How long frames in flight may take once the server has been told to stop."""
+_SERVICE = keyfpn_pb2.DESCRIPTOR.services_by_name["Detection"].full_name
 
 
 async def serve(engine: Engine, host: str, port: int, *, observer: Observer, workers: int) -> None:
     """Serve until SIGTERM or SIGINT, then answer the frames that were received, and return.
+
+    Answers gRPC's health protocol too (``grpc.health.v1``), for service managers and load balancers: serving from the
+    first connection on, not serving from the signal on.
 
     Args:
         engine: what answers frames; closed at the end.
@@ -38,16 +45,21 @@ async def serve(engine: Engine, host: str, port: int, *, observer: Observer, wor
     largest = engine.held.limits.max_packet_bytes + FRAME_OVERHEAD
     server = grpc.aio.server(options=_options(largest), maximum_concurrent_rpcs=MAX_STREAMS)
     add_DetectionServicer_to_server(service, server)
+    condition = health.aio.HealthServicer()
+    health_pb2_grpc.add_HealthServicer_to_server(condition, server)
     try:
         bound = server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
     except RuntimeError as error:
         raise ListenError(f"{host}:{port}", "an address to listen on", error) from error
     await server.start()
+    for name in ("", _SERVICE):
+        await condition.set(name, HealthCheckResponse.SERVING)
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     observer.listening(host, bound, engine.held)
     await stop.wait()
+    await condition.enter_graceful_shutdown()
     service.drain()
     await server.stop(GRACE_SECONDS)
     engine.close()
