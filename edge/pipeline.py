@@ -11,13 +11,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from keyfpn.detector.errors import PictureError
 from keyfpn.detector.model import Model
+from keyfpn.detector.precision import Precision
 from keyfpn.detector.prepare import read_picture
 from keyfpn.protocol.errors import FeatureError, ProtocolError
 from keyfpn.protocol.frame import Frame, Picture
@@ -103,7 +104,7 @@ class Edge:
         model: Model,
         codec: str | None = None,
         *,
-        precision: Literal["fp32", "bf16"] = "fp32",
+        precision: Precision = "fp32",
         device: str = "cpu",
         limits: Limits = DEFAULT_LIMITS,
         network: Callable[[Encoder], EdgeNetwork] | None = None,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import typer
 
@@ -13,6 +13,7 @@ from keyfpn.console.progress import output, track
 from keyfpn.console.records import json_line
 from keyfpn.console.results import OutputFolder, ResultError
 from keyfpn.detector.model import Model
+from keyfpn.detector.precision import Precision
 from keyfpn.protocol.errors import ConfigurationError
 from keyfpn.protocol.packet import Packet
 
@@ -24,8 +25,6 @@ from .outputs import PACKET_SUFFIX, ResultFiles
 from .pipeline import Edge, EncodedFrame
 from .records import Summary, answer_record, encoded_record
 from .sources import FrameSource
-
-Precision = Literal["fp32", "bf16"]
 
 
 def encode(source: FrameSource, edge: Edge, failures: Failures, *, out: Path, as_json: bool) -> None:

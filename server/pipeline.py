@@ -6,9 +6,9 @@ bytes ──► Packet.parse ──► Unpacker ──► Inference ──► De
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 from keyfpn.detector.model import Model
+from keyfpn.detector.precision import Precision
 from keyfpn.protocol.detections import Detections
 from keyfpn.protocol.limits import Limits
 from keyfpn.protocol.packages import packages_of_extras
@@ -34,7 +34,7 @@ class Server:
         self,
         models: Model | Sequence[Model],
         *,
-        precision: Literal["fp32", "bf16"] = "fp32",
+        precision: Precision = "fp32",
         device: str = "cpu",
         limits: Limits | None = None,
     ) -> None:

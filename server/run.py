@@ -13,7 +13,7 @@ from keyfpn.console.progress import track
 from keyfpn.console.results import CocoResults, OutputFolder, ResultError
 from keyfpn.detector.errors import ModelError, PictureError
 from keyfpn.detector.model import Model, open_model
-from keyfpn.detector.torch.precision import Precision
+from keyfpn.detector.precision import Precision
 from keyfpn.protocol.errors import ProtocolError
 
 from . import listen

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from keyfpn.detector.model import CONFIG_FILE, WEIGHTS_FILE, Model
-from keyfpn.detector.torch.precision import Precision
+from keyfpn.detector.precision import Precision
 
 _DETECTOR_FILES = (CONFIG_FILE, WEIGHTS_FILE, "config", "weights")  # the latter two of a bare config
 

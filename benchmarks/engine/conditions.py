@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from keyfpn.detector.model import Model
-from keyfpn.detector.torch.precision import Precision
+from keyfpn.detector.precision import Precision
 
 from .bootstrap import CONFIDENCE, RESAMPLES, SEED
 from .evaluation import AGREEMENT_SCORE, Figures

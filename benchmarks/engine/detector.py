@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from keyfpn.detector.model import open_model
+from keyfpn.detector.precision import Precision
 from keyfpn.detector.torch.edge_half import EdgeHalf
 from keyfpn.detector.torch.network import build_network
-from keyfpn.detector.torch.precision import Precision
 from keyfpn.detector.torch.results import to_detections
 from keyfpn.detector.torch.server_half import ServerHalf
 from keyfpn.protocol.detections import Detections

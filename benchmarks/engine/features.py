@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from keyfpn.detector.precision import Precision
 from keyfpn.detector.pyramid import Pyramid
 from keyfpn.detector.torch.derive import with_derived
-from keyfpn.detector.torch.precision import Precision
 from keyfpn.protocol.files import whole_file
 from keyfpn.protocol.geometry import Geometry
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from keyfpn.detector.coco import Picture
 from keyfpn.detector.model import Model
+from keyfpn.detector.precision import Precision
 from keyfpn.detector.prepare import picture_size
-from keyfpn.detector.torch.precision import Precision
 from keyfpn.protocol.geometry import Geometry
 
 from .detector import Detector

@@ -15,7 +15,7 @@ from rich.console import Console
 from keyfpn.console.progress import progress
 from keyfpn.detector.coco import CocoData, Picture
 from keyfpn.detector.model import Model, open_model
-from keyfpn.detector.torch.precision import Precision
+from keyfpn.detector.precision import Precision
 from keyfpn.protocol.geometry import Geometry
 
 from . import evaluation, measure

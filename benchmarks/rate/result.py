@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import Any
 
 from keyfpn.detector.model import Model
-from keyfpn.detector.torch.precision import Precision
+from keyfpn.detector.precision import Precision
 
 from ..engine.conditions import conditions
 from ..engine.evaluation import Figures

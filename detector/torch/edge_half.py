@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ..errors import ModelError
-from .precision import Precision, autocast
+from ..precision import Precision
+from .autocast import autocast
 
 
 class EdgeHalf(nn.Module):

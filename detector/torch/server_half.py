@@ -13,7 +13,8 @@ from detectron2.modeling import Backbone, GeneralizedRCNN
 from detectron2.structures import Instances
 from torch import Tensor, nn
 
-from .precision import Precision, autocast
+from ..precision import Precision
+from .autocast import autocast
 
 
 class ServerHalf(nn.Module):

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keyfpn.detector.model import Model
+from keyfpn.detector.precision import Precision
 from keyfpn.detector.torch.edge_half import EdgeHalf
 from keyfpn.detector.torch.network import build_network
-from keyfpn.detector.torch.precision import Precision
 from keyfpn.reconstruct.codec import Arrays, Encoder
 
 

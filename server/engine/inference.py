@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from keyfpn.detector.precision import Precision
 from keyfpn.detector.torch.network import build_network
-from keyfpn.detector.torch.precision import Precision
 from keyfpn.detector.torch.results import to_detections
 from keyfpn.detector.torch.server_half import ServerHalf
 from keyfpn.protocol.detections import Detections

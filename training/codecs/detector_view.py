@@ -11,10 +11,11 @@ from detectron2.modeling import GeneralizedRCNN
 from detectron2.structures import Boxes
 from torch import Tensor
 
+from keyfpn.detector.precision import Precision
 from keyfpn.detector.pyramid import Pyramid
+from keyfpn.detector.torch.autocast import autocast
 from keyfpn.detector.torch.derive import with_derived
 from keyfpn.detector.torch.edge_half import EdgeHalf
-from keyfpn.detector.torch.precision import Precision, autocast
 
 _BEST_PROPOSALS, _OTHER_PROPOSALS = 24, 16
 """Of each picture: the proposals of the highest objectness, and more drawn from the rest."""

@@ -14,10 +14,11 @@ from torch import Tensor
 
 from keyfpn.detector.coco import as_ground_truth, match, summarize
 from keyfpn.detector.model import Model
+from keyfpn.detector.precision import Precision
 from keyfpn.detector.prepare import read_picture
+from keyfpn.detector.torch.autocast import autocast
 from keyfpn.detector.torch.derive import with_derived
 from keyfpn.detector.torch.edge_half import EdgeHalf
-from keyfpn.detector.torch.precision import Precision, autocast
 from keyfpn.detector.torch.results import to_detections
 from keyfpn.detector.torch.server_half import ServerHalf
 from keyfpn.reconstruct.learned.shape import KEY_LEVELS

@@ -8,8 +8,10 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from keyfpn.detector.errors import ModelError
 from keyfpn.detector.model import Model
 from keyfpn.detector.torch.network import build_network
+from keyfpn.reconstruct.layers import REBUILT
 from keyfpn.training.engine.batches import load_batches
 from keyfpn.training.engine.holdout import hold_out
 
@@ -29,9 +31,14 @@ class Scene:
         """Build the detector and divide the pictures.
 
         Raises:
-            ModelError: there is no such device, or the detector cannot be built.
+            ModelError: there is no such device, the detector cannot be built, or it has other levels than the networks.
             TrainingError: too few pictures.
         """
+        if model.pyramid.independent != REBUILT:
+            found = ", ".join(model.pyramid.independent)
+            raise ModelError(
+                f"pyramid of {model.name}", f"the levels that networks rebuild, {', '.join(REBUILT)}", found
+            )
         self.model, self.detector = model, build_network(model, device)
         self.training_pictures, self.held_out = hold_out(pictures, recipe.holdout, lambda path: path.name)
         self._crops = CropBatches(

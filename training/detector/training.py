@@ -14,10 +14,10 @@ from torch.optim import AdamW
 from keyfpn.detector.coco import CocoData, match, summarize
 from keyfpn.detector.model import Model
 from keyfpn.detector.prepare import Preprocessor, read_picture
+from keyfpn.detector.torch.autocast import autocast
 from keyfpn.detector.torch.config import portable_config
 from keyfpn.detector.torch.edge_half import EdgeHalf
 from keyfpn.detector.torch.network import build_network
-from keyfpn.detector.torch.precision import autocast
 from keyfpn.detector.torch.results import to_detections
 from keyfpn.detector.torch.server_half import ServerHalf
 from keyfpn.protocol.detections import LabelMap

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from keyfpn.detector.model import Model
-from keyfpn.detector.torch.precision import autocast
+from keyfpn.detector.torch.autocast import autocast
 from keyfpn.protocol.latent import LatentCoder
 from keyfpn.reconstruct.layers import REBUILT
 from keyfpn.reconstruct.learned.network import CodecNetwork

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from keyfpn.detector.model import Model
-from keyfpn.detector.torch.precision import autocast
+from keyfpn.detector.torch.autocast import autocast
 from keyfpn.reconstruct.layers import REBUILT
 from keyfpn.reconstruct.network.network import NetworkShape, ReconstructionNetwork
 from keyfpn.training.codecs.distortion import distortion

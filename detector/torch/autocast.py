@@ -1,12 +1,10 @@
-"""Which numbers the network computes with."""
+"""The network in another precision than its weights."""
 
 from __future__ import annotations
 
-from typing import Literal
-
 import torch
 
-Precision = Literal["fp32", "bf16"]
+from ..precision import Precision
 
 
 def autocast(device: torch.device, precision: Precision) -> torch.autocast:
