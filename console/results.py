@@ -16,7 +16,7 @@ from keyfpn.protocol.files import whole_file
 
 
 class ResultError(Error):
-    """A result that cannot be kept beside the others of its run: it has the name or the id of another."""
+    """A result that cannot be kept: there is no folder for it, or another of its run has the same name or id."""
 
 
 class OutputFolder:
@@ -57,7 +57,14 @@ class WholeFile:
     """
 
     def __init__(self, path: Path) -> None:
-        """Name the file; nothing is opened yet."""
+        """Name the file; nothing is opened yet.
+
+        Raises:
+            ResultError: no file can be there.
+        """
+        if path.is_dir() or not path.parent.is_dir():
+            found = "a folder of that name" if path.is_dir() else f"no folder {path.parent}"
+            raise ResultError(str(path), "a file in a folder that exists", found)
         self._path = path
         self._file: BinaryIO
         self._opened: ExitStack
@@ -94,7 +101,11 @@ class CocoResults(WholeFile):
     """COCO's results format, for pycocotools' ``loadRes``; ``image_id`` is the frame id."""
 
     def __init__(self, path: Path) -> None:
-        """Name the file."""
+        """Name the file.
+
+        Raises:
+            ResultError: no file can be there.
+        """
         super().__init__(path)
         self._results: list[dict[str, Any]] = []
         self._sources: dict[int, str] = {}

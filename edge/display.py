@@ -99,7 +99,7 @@ def fields_table(name: str, inspection: Inspection) -> Table:
         rows["compression ratio"] = f"{ratio(inspection.compression_ratio)}; {whole}"
     table = Table(title=Text(printable(name)), title_justify="left", show_header=False)
     for field, value in rows.items():
-        table.add_row(field, value)
+        table.add_row(field, Text(printable(value)))
     return table
 
 

@@ -30,6 +30,9 @@ class ResultFiles:
             coco: COCO's results format; ``image_id`` is the frame id.
             jsonl: one JSON object per frame.
             drawings: a folder for the pictures with their boxes, as JPEG.
+
+        Raises:
+            ResultError: no file can be there.
         """
         self._coco = CocoResults(coco) if coco else None
         self._jsonl = WholeFile(jsonl) if jsonl else None

@@ -12,6 +12,7 @@ from keyfpn.console.exits import Failures
 from keyfpn.console.progress import output, track
 from keyfpn.console.records import json_line
 from keyfpn.console.results import OutputFolder, ResultError
+from keyfpn.console.text import printable
 from keyfpn.detector.model import Model
 from keyfpn.detector.precision import Precision
 from keyfpn.protocol.errors import ConfigurationError
@@ -117,9 +118,10 @@ def inspect(path: Path, packet: Packet, size: int, model: Model, *, as_json: boo
         return
     output().print(fields_table(path.name, inspection), levels_table(inspection))
     if inspection.model is None:
+        other = f"{printable(model.name)} (fingerprint {model.fingerprint.hex()})"
         typer.echo(
-            f"made with another model than {model.name} (fingerprint {model.fingerprint.hex()}): give the packet's own "
-            "with --detector to see the shapes of its levels and how the others are rebuilt"
+            f"made with another model than {other}: give the packet's own with --detector to see the shapes of its "
+            "levels and how the others are rebuilt"
         )
 
 

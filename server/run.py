@@ -98,6 +98,7 @@ def decode(
 
     Raises:
         PacketFileError: a folder holds no packets.
+        ResultError: no COCO file can be where it is wanted.
         OSError: a result cannot be written.
     """
     paths = find_packets(packets)

@@ -107,22 +107,28 @@ def test_nothing_is_written_before_the_run_begins(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
+def test_a_path_that_cannot_be_written_is_found_at_once(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for wrong in (tmp_path / "missing" / "b.jsonl", tmp_path / "folder"):
+        for places in ({"coco": tmp_path / "a.json", "jsonl": wrong}, {"coco": wrong, "jsonl": None}):
+            with pytest.raises(ResultError, match=f"{wrong}: expected a file in a folder that exists"):
+                ResultFiles(**places, drawings=None)
+    assert list(tmp_path.iterdir()) == [tmp_path / "folder"]
+
+
 @pytest.mark.parametrize("earlier", [True, False])
-def test_a_path_that_cannot_be_written_is_found_at_once(tmp_path: Path, earlier: bool) -> None:
-    if earlier:
-        (tmp_path / "a.json").write_text("results of an earlier run")
-    files = ResultFiles(coco=tmp_path / "a.json", jsonl=tmp_path / "missing" / "b.jsonl", drawings=None)
-    with pytest.raises(FileNotFoundError, match="missing"):
-        files.__enter__()
-    assert [path.read_text() for path in tmp_path.iterdir()] == ["results of an earlier run"] * earlier
-
-
-def test_a_folder_that_cannot_be_made_is_found_at_once(tmp_path: Path) -> None:
+def test_where_one_cannot_be_opened_the_others_stay_as_they_were(tmp_path: Path, earlier: bool) -> None:
     (tmp_path / "drawn").write_text("a file")
-    files = ResultFiles(coco=tmp_path / "a.json", jsonl=tmp_path / "b.jsonl", drawings=tmp_path / "drawn")
+    results = [tmp_path / "a.json", tmp_path / "b.jsonl"]
+    if earlier:
+        for path in results:
+            path.write_text("results of an earlier run")
+    files = ResultFiles(coco=results[0], jsonl=results[1], drawings=tmp_path / "drawn")
     with pytest.raises(FileExistsError, match="drawn"):
         files.__enter__()
-    assert [path.name for path in tmp_path.iterdir()] == ["drawn"]
+    assert sorted(tmp_path.iterdir()) == sorted([tmp_path / "drawn", *(results if earlier else [])])
+    if earlier:
+        assert [path.read_text() for path in results] == ["results of an earlier run"] * 2
 
 
 def test_two_frames_of_one_id_do_not_mix_in_a_coco_file(tmp_path: Path, answers: list[Answer]) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +20,7 @@ from keyfpn.protocol.chunk import Uniform, encode_level
 from keyfpn.protocol.packet import Packet
 from keyfpn.protocol.quantization import Ranges
 from keyfpn.reconstruct.registry import open_encoder
+from keyfpn.server.cli import main
 from keyfpn.server.held import HeldModels
 from keyfpn.server.pipeline import Server
 
@@ -31,9 +34,35 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def records(self) -> list[dict]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+@pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Runs `keyfpn-server` in this process."""
+
+    def run(*arguments: object) -> Outcome:
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Outcome(int(ended.value.code or 0), captured.out, captured.err)
+
+    return run
+
+
 @pytest.fixture(scope="session")
 def run_command(binaries: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Runs `keyfpn-server` to its end."""
+    """Runs `keyfpn-server` in a process of its own, to its end."""
 
     def run(*arguments: object) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
