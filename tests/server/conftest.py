@@ -6,7 +6,7 @@ import json
 import os
 import subprocess
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -103,20 +103,16 @@ def make_packet(detector_model: Model, network: GeneralizedRCNN) -> Callable[...
         picture: np.ndarray, settings: str = "interpolate:precision=int8,ranges=picture", **fields: object
     ) -> Packet:
         encoder = open_encoder(settings, detector_model)
-        analysis = encoder.codec.analysis(encoder)
-        arrays = analysis.analyze(EdgeHalf(network, analysis.reads)(picture.transpose(2, 0, 1).copy()))
-        defaults: dict[str, object] = {
-            "codec": encoder.codec.wire_name,
-            "quality": encoder.quality,
-            "fingerprint": detector_model.fingerprint,
-            "stream_id": 1,
-            "frame_id": 1,
-            "capture_time": 0,
-            "image_size": picture.shape[:2],
-            "network_size": picture.shape[:2],
-            "chunks": encoder.encode({name: array[0].numpy() for name, array in arrays.items()}),
-        }
-        return Packet(**{**defaults, **fields})
+        features = EdgeHalf(network, encoder.reads)(picture.transpose(2, 0, 1).copy())
+        height, width, _ = picture.shape
+        packet = encoder.packet(
+            encoder.codec.analysis(encoder).arrays(features),
+            image_size=(height, width),
+            network_size=(height, width),
+            stream_id=1,
+            frame_id=1,
+        )
+        return replace(packet, **fields)
 
     return make
 
