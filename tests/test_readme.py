@@ -103,9 +103,9 @@ def test_the_first_steps_lead_where_they_say(folder: Path, server: str, monkeypa
     monkeypatch.chdir(folder)
     for text in steps[1:]:  # the server is there
         program, *words = shlex.split(text.replace(ADDRESS, server))
-        arguments = [found for word in words for found in (sorted(map(str, Path().glob(word))) if "*" in word else [word])]
+        globbed = [sorted(map(str, Path().glob(word))) if "*" in word else [word] for word in words]
         with pytest.raises(SystemExit) as ended:
-            import_module(f"keyfpn.{APPS[program]}.cli").main(arguments)
+            import_module(f"keyfpn.{APPS[program]}.cli").main(sum(globbed, []))
         assert not ended.value.code, text
     assert {path.name for path in (folder / "drawn").iterdir()} == {"street.jpg", "harbour.jpg"}
     assert {path.name for path in (folder / "packets").iterdir()} == {"street.kfpn", "harbour.kfpn"}

@@ -130,18 +130,9 @@ def test_inspect_with_a_model_of_such_a_name(
     assert unfitted_model.folder is not None
     for path in unfitted_model.folder.iterdir():
         (folder / path.name).symlink_to(path)
-    chunks = open_encoder("raw:levels=p5", unfitted_model).encode({"p5": np.zeros((128, 1, 1), np.float32)})
-    packet = Packet(
-        codec="raw",
-        quality=0,
-        fingerprint=unfitted_model.fingerprint if of_the_model else bytes(8),
-        stream_id=1,
-        frame_id=1,
-        capture_time=0,
-        image_size=(32, 32),
-        network_size=(32, 32),
-        chunks=chunks,
-    )
+    encoder = open_encoder("raw:levels=p5", unfitted_model)
+    packet = encoder.packet({"p5": np.zeros((128, 1, 1), np.float32)}, image_size=(32, 32), network_size=(32, 32))
+    packet = packet if of_the_model else replace(packet, fingerprint=bytes(8))
     (tmp_path / "packet.kfpn").write_bytes(packet.serialize())
     outcome = edge("inspect", tmp_path / "packet.kfpn", "--detector", folder)
     assert (outcome.code, outcome.err) == (0, "")

@@ -18,15 +18,14 @@ SIZE = (96, 128)
 
 
 @pytest.fixture
-def packet_of(detector_model: Model, make_packet: Callable[..., Packet]) -> Callable[[str], Packet]:
+def packet_of(detector_model: Model) -> Callable[[str], Packet]:
     """A packet of noise, with the key levels of some settings."""
 
     def make(settings: str) -> Packet:
         encoder, geometry = open_encoder(settings, detector_model), detector_model.geometry(SIZE)
         random = np.random.default_rng(0)
         arrays = {name: random.normal(size=geometry.level_shape(name)).astype(np.float32) for name in encoder.inputs}
-        chunks = encoder.encode(arrays)
-        return replace(make_packet(), codec=encoder.codec.wire_name, chunks=chunks, network_size=SIZE)
+        return encoder.packet(arrays, image_size=SIZE, network_size=SIZE)
 
     return make
 

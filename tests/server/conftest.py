@@ -104,10 +104,11 @@ def make_packet(detector_model: Model, network: GeneralizedRCNN) -> Callable[...
     ) -> Packet:
         encoder = open_encoder(settings, detector_model)
         features = EdgeHalf(network, encoder.reads)(picture.transpose(2, 0, 1).copy())
+        height, width, _ = picture.shape
         packet = encoder.packet(
             encoder.codec.analysis(encoder).arrays(features),
-            image_size=picture.shape[:2],
-            network_size=picture.shape[:2],
+            image_size=(height, width),
+            network_size=(height, width),
             stream_id=1,
             frame_id=1,
         )

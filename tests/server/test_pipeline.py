@@ -143,8 +143,7 @@ def learned_packet(detector_model: Model) -> Packet:
         name: random.normal(size=(channels, 64 // stride, 64 // stride)).astype(np.float32)
         for name, channels, stride in zip(LATENTS, shape.latents, LATENT_STRIDES, strict=True)
     }
-    chunks = list(encoder.encode(latents))
-    return _packet(detector_model, (33, 64), chunks, codec="learned", quality=encoder.quality)
+    return encoder.packet(latents, image_size=(33, 64), network_size=(33, 64))
 
 
 @pytest.mark.parametrize("codec", ["interpolate", "learned"])
