@@ -1,12 +1,14 @@
 # make demo: set everything up and run the main job; make test: set everything up and pass the tests.
-# Needs Python >= 3.10 with pip, and a package index; uv is fetched when it is missing.
+# Needs Python 3.10 to 3.13 with pip or venv, and a package index; uv is fetched when it is missing.
 PYTHON ?= python3
 UV_VERSION := 0.13.9
 UV := $(or $(shell command -v uv 2>/dev/null),.uv/bin/uv)
 export UV_PYTHON_DOWNLOADS := never
+PINS := packaging/constraints.txt
+GROUPS := --group detectron2 --group demo --group dev
 RUN := .venv/bin
 
-.PHONY: demo test lint format types proto clean
+.PHONY: demo test lint format types pins clean
 
 demo: .venv/.synced
 	$(RUN)/python -m examples.demo
@@ -25,12 +27,21 @@ format: .venv/.synced
 types: .venv/.synced
 	$(RUN)/mypy
 
-.venv/.synced: pyproject.toml $(shell find packaging -name '*.py' -o -name '*.toml') | $(UV)
-	$(UV) sync --python $(PYTHON)
+.venv/.synced: pyproject.toml $(PINS) $(shell find packaging -name '*.py' -o -name '*.toml') | $(UV)
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) .venv
+	$(UV) pip install --python .venv --exact -c $(PINS) -b $(PINS) --editable '.[all]' $(GROUPS)
 	@touch $@
 
+# Writes down the exact versions for all Pythons. Those that stand there stay; UPGRADE=--upgrade takes later ones.
+pins: | $(UV)
+	$(UV) pip compile --quiet pyproject.toml --extra all $(GROUPS) --universal --python-version 3.10 \
+		--fork-strategy fewest --no-annotate --custom-compile-command 'make pins' $(UPGRADE) -o $(PINS)
+
 .uv/bin/uv:
-	$(PYTHON) -m pip install --quiet --disable-pip-version-check --target .uv uv==$(UV_VERSION)
+	@if $(PYTHON) -m pip --version >/dev/null 2>&1; then python=$(PYTHON); \
+	elif $(PYTHON) -m venv .uv/python; then python=.uv/python/bin/python; \
+	else echo "$(PYTHON) has no pip: install uv, or name a Python that has it: make PYTHON=/usr/bin/python3"; exit 1; fi; \
+	$$python -m pip install --quiet --disable-pip-version-check --target .uv uv==$(UV_VERSION)
 
 clean:
-	rm -rf .venv .uv uv.lock
+	rm -rf .venv .uv

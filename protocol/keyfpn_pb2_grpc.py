@@ -5,7 +5,7 @@ import warnings
 
 from keyfpn.protocol import keyfpn_pb2 as keyfpn_dot_protocol_dot_keyfpn__pb2
 
-GRPC_GENERATED_VERSION = '1.85.1'
+GRPC_GENERATED_VERSION = '1.72.2'
 GRPC_VERSION = grpc.__version__
 _version_not_supported = False
 
@@ -18,14 +18,14 @@ except ImportError:
 if _version_not_supported:
     raise RuntimeError(
         f'The grpc package installed is at version {GRPC_VERSION},'
-        + ' but the generated code in keyfpn/protocol/keyfpn_pb2_grpc.py depends on'
+        + f' but the generated code in keyfpn/protocol/keyfpn_pb2_grpc.py depends on'
         + f' grpcio>={GRPC_GENERATED_VERSION}.'
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
 
 
-class DetectionStub:
+class DetectionStub(object):
     """Object detection on the key levels of a feature pyramid.
     """
 
@@ -47,7 +47,7 @@ class DetectionStub:
                 _registered_method=True)
 
 
-class DetectionServicer:
+class DetectionServicer(object):
     """Object detection on the key levels of a feature pyramid.
     """
 
@@ -88,7 +88,7 @@ def add_DetectionServicer_to_server(servicer, server):
 
 
  # This class is part of an EXPERIMENTAL API.
-class Detection:
+class Detection(object):
     """Object detection on the key levels of a feature pyramid.
     """
 

@@ -14,7 +14,6 @@ _EXTRAS = MappingProxyType(
         "pycocotools": "bench",
         "matplotlib": "bench",
         "bjontegaard": "bench",
-        "jinja2": "bench",
         "tabulate": "bench",
     }
 )
