@@ -14,7 +14,7 @@ demo: .venv/.synced
 	$(RUN)/python -m examples.demo
 
 test: .venv/.synced lint types
-	$(RUN)/pytest --cov=keyfpn.protocol --cov-fail-under=100
+	OMP_NUM_THREADS=1 $(RUN)/pytest -n 2 --dist loadfile --cov=keyfpn.protocol --cov-fail-under=100
 
 lint: .venv/.synced
 	$(RUN)/ruff check .

@@ -10,11 +10,11 @@ _EXTRAS = MappingProxyType(
     {
         "torch": "torch",
         "torchvision": "torch",
+        "pycocotools": "torch",
+        "tabulate": "torch",
         "av": "video",
-        "pycocotools": "bench",
-        "matplotlib": "bench",
+        "matplotlib": "train",
         "bjontegaard": "bench",
-        "tabulate": "bench",
     }
 )
 """Package to the extra of keyfpn that brings it."""

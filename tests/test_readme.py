@@ -105,7 +105,7 @@ def test_the_first_steps_lead_where_they_say(folder: Path, server: str, monkeypa
         program, *words = shlex.split(text.replace(ADDRESS, server))
         globbed = [sorted(map(str, Path().glob(word))) if "*" in word else [word] for word in words]
         with pytest.raises(SystemExit) as ended:
-            import_module(f"keyfpn.{APPS[program]}.cli").main(sum(globbed, []))
+            import_module(f"keyfpn.{APPS[program]}.cli").main([word for words in globbed for word in words])
         assert not ended.value.code, text
     assert {path.name for path in (folder / "drawn").iterdir()} == {"street.jpg", "harbour.jpg"}
     assert {path.name for path in (folder / "packets").iterdir()} == {"street.kfpn", "harbour.kfpn"}

@@ -9,7 +9,9 @@ from keyfpn.protocol.packages import MissingPackageError, packages_of_extras
         ("torch", r"pip install 'keyfpn\[torch\]'"),
         ("torchvision.ops", r"pip install 'keyfpn\[torch\]'"),
         ("av", r"pip install 'keyfpn\[video\]'"),
-        ("pycocotools.coco", r"pip install 'keyfpn\[bench\]'"),
+        ("pycocotools.coco", r"pip install 'keyfpn\[torch\]'"),
+        ("matplotlib.pyplot", r"pip install 'keyfpn\[train\]'"),
+        ("bjontegaard", r"pip install 'keyfpn\[bench\]'"),
         ("detectron2", "Install detectron2 from"),
     ],
 )
