@@ -12,7 +12,7 @@ from .latency.cli import SPLIT_HELP, split
 from .levels.cli import LEVELS_HELP, TakesSeveralFactors, levels
 from .rate.cli import RATE_HELP, rate
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
+app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
 
 
 @app.callback()

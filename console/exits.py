@@ -73,15 +73,18 @@ def print_error(message: object) -> None:
 
 
 def run(app: typer.Typer, program: str, arguments: Sequence[str] | None = None) -> NoReturn:
-    """Run a command and leave with its exit code.
+    """Run a command and leave with its exit code; one that has subcommands shows its help where none is named.
 
     Args:
         app: the command.
         program: its name.
         arguments: of the command line; the process's own unless given.
     """
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    unnamed = app.registered_callback is not None and not words
     try:
-        sys.exit(app(arguments, prog_name=program, standalone_mode=False))
+        code = app(["--help"] if unnamed else words, prog_name=program, standalone_mode=False)
+        sys.exit(USAGE if unnamed else code)
     except typer.TyperException as error:
         print_error(f"{error.format_message().rstrip('.')}. See {program} --help.")
         sys.exit(USAGE)

@@ -22,7 +22,6 @@ from .errors import ServerError
 
 app = typer.Typer(
     help="The edge of keyfpn: from pictures to packets of key pyramid levels.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,  # help has brackets in it, which are no markup
     pretty_exceptions_enable=False,

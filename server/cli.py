@@ -22,7 +22,6 @@ from .errors import ListenError
 
 app = typer.Typer(
     help="The server of keyfpn: rebuilds feature pyramids from packets and finishes detection.",
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,

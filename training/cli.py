@@ -18,7 +18,6 @@ from .detector.command import HELP as DETECTOR_HELP
 from .detector.command import detector
 
 app = typer.Typer(
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,

@@ -23,7 +23,7 @@ class ServerError(Error):
 
 def command_that(body: Callable[[], None]) -> typer.Typer:
     """A command with `do` and `--version`."""
-    app = typer.Typer(no_args_is_help=True, add_completion=False)
+    app = typer.Typer(add_completion=False)
 
     @app.callback()
     def _main(version: Version = False) -> None:
@@ -49,6 +49,25 @@ def ended(capsys: pytest.CaptureFixture[str]) -> Ended:
         return int(left.value.code or 0), captured.out, captured.err
 
     return call
+
+
+def test_without_a_subcommand_the_help_is_shown(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        run(command_that(lambda: None), "keyfpn-do", [])
+    shown = capsys.readouterr()
+    assert left.value.code == 2
+    assert "Usage: keyfpn-do" in shown.out
+    assert not shown.err
+
+
+def test_a_command_without_subcommands_runs_without_a_word() -> None:
+    done: list[int] = []
+    app = typer.Typer(add_completion=False)
+    app.command()(lambda: done.append(1))
+    with pytest.raises(SystemExit) as left:
+        run(app, "keyfpn-do", [])
+    assert not left.value.code
+    assert done == [1]
 
 
 def raising(error: BaseException) -> Callable[[], None]:
