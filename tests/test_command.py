@@ -41,11 +41,15 @@ def test_help_tells_every_command_in_one_line() -> None:
     assert all(line.endswith(".") and not line.endswith("...") for line in lines[:4])
 
 
-@pytest.mark.parametrize(("arguments", "message"), [([], "Missing command"), (["nose"], "No such command 'nose'")])
-def test_wrong_usage(arguments: list[str], message: str) -> None:
-    done = run(*arguments)
+def test_without_a_command_the_help_is_shown() -> None:
+    done = run()
+    assert (done.returncode, done.stdout, done.stderr) == (2, run("--help").stdout, "")
+
+
+def test_wrong_usage() -> None:
+    done = run("nose")
     assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.startswith(f"error: {message}")
+    assert done.stderr.startswith("error: No such command 'nose'")
     assert len(done.stderr.splitlines()) == 1
 
 

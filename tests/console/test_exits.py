@@ -124,7 +124,7 @@ def test_what_the_system_refuses_is_1_and_names_the_file(ended: Ended) -> None:
         ("torch", "Install it with: pip install 'keyfpn[torch]'"),
         ("torch.nn", "Install it with: pip install 'keyfpn[torch]'"),
         ("av", "Install it with: pip install 'keyfpn[video]'"),
-        ("pycocotools.coco", "Install it with: pip install 'keyfpn[bench]'"),
+        ("pycocotools.coco", "Install it with: pip install 'keyfpn[torch]'"),
         ("detectron2.config", "Install detectron2 from github.com/facebookresearch/detectron2, or run make in "),
     ],
 )
