@@ -14,7 +14,7 @@ from keyfpn.protocol.geometry import Geometry
 from . import BUNDLED
 from .errors import ModelError
 from .labels import FILE as LABELS_FILE
-from .labels import parse_labels
+from .labels import labels_of_data, parse_labels
 from .manifest import Manifest
 from .prepare import Preprocessor
 from .pyramid import Pyramid
@@ -62,6 +62,10 @@ class Model:
         """
         if LABELS_FILE in self.manifest.hashes:
             return parse_labels(self.read(LABELS_FILE), str(self.folder))
+        # A model that was published before classes.json was part of it: a client without torch must know it too.
+        labels = labels_of_data(yaml.safe_load(self.read(CONFIG_FILE))) if self.folder else None
+        if labels:
+            return labels
         from .torch.config import labels_of_config, read_config  # detectron2 knows the names of its own data sets
 
         return labels_of_config(read_config(self.config))

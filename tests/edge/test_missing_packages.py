@@ -133,7 +133,6 @@ def test_without_torch_a_client_works(fake_server, unfitted_model: Model, packet
     assert [frame.packet for frame in server.received] == [path.read_bytes() for path in sorted(packets.iterdir())]
 
 
-@pytest.mark.xfail(strict=True, reason="the bundled model has no classes.json: Model.labels asks detectron2 for names")
 def test_without_torch_a_client_works_with_the_bundled_model(
     fake_server, detector_model: Model, packet_made_without_torch: Path
 ) -> None:

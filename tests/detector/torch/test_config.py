@@ -6,7 +6,7 @@ from detectron2.config import get_cfg
 
 from keyfpn.detector import BUNDLED
 from keyfpn.detector.errors import ModelError
-from keyfpn.detector.model import MODELS, open_model
+from keyfpn.detector.model import MODELS, Model, open_model
 from keyfpn.detector.torch.config import labels_of_config, portable_config, read_config
 
 CONFIG = MODELS / BUNDLED / "config.yaml"
@@ -81,3 +81,8 @@ def test_labels_of_another_data_set_are_numbers(data_set: str, count: int) -> No
     labels = labels_of_config(cfg)
     assert labels.names == ("class 0", "class 1", "class 2")
     assert labels.category_ids == (1, 2, 3)
+
+
+def test_cocos_classes_are_known_without_detectron2(detector_model: Model) -> None:
+    assert detector_model.labels == labels_of_config(read_config(detector_model.config))
+    assert len(detector_model.labels) == 80
