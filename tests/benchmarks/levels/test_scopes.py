@@ -34,7 +34,7 @@ def test_a_rebuilt_pyramid_goes_to_the_rpn_or_to_all(
     with torch.inference_mode():
         proposals, _ = network.proposal_generator(images, degraded)
         (found,), _ = network.roi_heads(images, view.features, proposals)
-    rpn = detector_postprocess(found, *view.image_size)
+        rpn = detector_postprocess(found, *view.image_size)
     for found, instances in zip(measured, (rpn, full), strict=True):
         assert found.bytes == 4 * how.elements(view.geometry)
         assert_same(found.detections, to_detections(instances, quick_model.labels))
