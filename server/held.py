@@ -138,7 +138,9 @@ def limits_for(models: Sequence[Model], max_side: int | None = None) -> Limits:
     geometries = []
     for model in models:
         transform = model.preprocessor
-        largest = (max_side, max_side) if max_side else (transform.short_side, transform.long_side_max)
+        # A short side of 0 is detectron2's word for a detector that resizes nothing: any picture within the long side.
+        short_side = transform.short_side or transform.long_side_max
+        largest = (max_side, max_side) if max_side else (short_side, transform.long_side_max)
         geometries.append(model.geometry(largest))
     raw_bytes = max(geometry.raw_bytes() for geometry in geometries)
     return Limits(

@@ -24,8 +24,6 @@ from keyfpn.reconstruct.codec import Codec, Decoder, EdgeAnalysis, Encoder, Rebu
 from keyfpn.reconstruct.registry import choose_codec, decodable_codecs, open_encoder
 from keyfpn.reconstruct.settings import CodecSettings
 
-from .way import Sent
-
 
 class Detector:
     """The unsplit detector and both its halves, on the CPU.
@@ -76,16 +74,23 @@ class Detector:
         decoder, rebuilder = self._receiving[codec.name]
         return rebuilder.rebuild([decoder.unpack(packet, limits)])
 
-    def detect(self, sent: Sent, network_size: tuple[int, int], image_size: tuple[int, int]) -> Detections:
+    def detect(
+        self,
+        features: Mapping[str, Tensor],
+        network_size: tuple[int, int],
+        image_size: tuple[int, int],
+        roi_features: Mapping[str, Tensor] | None = None,
+    ) -> Detections:
         """Detect on what arrived; all that the detector returns, up to its own limit.
 
         Args:
-            sent: of the picture.
+            features: the pyramid, each level (1, C, h, w) float32.
             network_size: (height, width) of the network's input, before padding.
             image_size: (height, width) of the original picture, whose pixels the boxes are in.
+            roi_features: another pyramid for the ROI heads alone.
         """
-        with self._roi_heads_see(sent.roi_features):
-            (instances,) = self._server(sent.features, [network_size], [image_size])
+        with self._roi_heads_see(roi_features):
+            (instances,) = self._server(features, [network_size], [image_size])
         return to_detections(instances, self.model.labels)
 
     @contextmanager

@@ -68,7 +68,7 @@ def geometries(model: Model, pictures: Sequence[Picture]) -> list[tuple[int, Geo
 
 def _measure(view: View, way: Way) -> Measurement:
     sent = way.send(view)
-    found = view.detector.detect(sent, view.network_size, view.image_size)
+    found = view.detector.detect(sent.features, view.network_size, view.image_size, sent.roi_features)
     return Measurement(way.key, view.picture.id, sent.bytes, found)
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from keyfpn.detector.model import Model
 from keyfpn.protocol.geometry import Geometry
-from keyfpn.reconstruct.interpolate.codec import EVEN_MIX
+from keyfpn.reconstruct.interpolate.rule import EVEN_MIX
 from keyfpn.reconstruct.key_levels.parameters import Mix, Parameters
 from keyfpn.reconstruct.registry import open_codec
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from keyfpn.protocol.packet import CODEC_IDS
 
 from ..key_levels.codec import LevelCodec
-from ..key_levels.parameters import Mix
+from .rule import mix_of, nearest_levels
 
 if TYPE_CHECKING:
     from .rebuilder import Interpolator
-
-EVEN_MIX: Mix = (0.5, 0.5)
 
 
 class InterpolateCodec(LevelCodec):
@@ -44,16 +42,3 @@ class InterpolateCodec(LevelCodec):
             return f"bilinear from {sources[0]}"
         a, b = mix_of(level, sources, self.parameters.mixes)
         return f"{a:.3g} * up({sources[1]}) + {b:.3g} * down({sources[0]})"
-
-
-def nearest_levels(level: str, key_levels: Sequence[str], levels: Sequence[str]) -> tuple[str, ...]:
-    """The key level that is nearest to ``level`` among ``levels``; two, the finer first, where two are equally near."""
-    place = levels.index(level)
-    distance = min(abs(levels.index(key) - place) for key in key_levels)
-    return tuple(key for key in levels if key in key_levels and abs(levels.index(key) - place) == distance)
-
-
-def mix_of(level: str, sources: Sequence[str], mixes: Mapping[tuple[str, str, str], Mix]) -> Mix:
-    """(a, b) for a level between a finer and a coarser source."""
-    finer, coarser = sources
-    return mixes.get((level, finer, coarser), EVEN_MIX)

@@ -12,7 +12,7 @@ from keyfpn.protocol.geometry import Geometry
 
 from ..key_levels.parameters import Mix
 from ..key_levels.rebuilder import LevelRebuilder
-from .codec import mix_of, nearest_levels
+from .rule import mix_of, nearest_levels
 
 
 class Interpolator(LevelRebuilder):

@@ -11,12 +11,10 @@ from keyfpn.protocol.packet import CODEC_IDS
 from ..key_levels.codec import LevelCodec
 from ..key_levels.coders import LevelEncoder
 from ..settings import CodecSettings
+from .files import FOLDER, SHAPE_FILE, WEIGHTS_FILE
 
 if TYPE_CHECKING:
     from .rebuilder import NetworkRebuilder
-
-FOLDER = "network"
-SHAPE_FILE, WEIGHTS_FILE = f"{FOLDER}/network.json", f"{FOLDER}/network.safetensors"
 
 
 class NetworkCodec(LevelCodec):

@@ -19,7 +19,7 @@ from keyfpn.protocol.files import whole_file
 from keyfpn.protocol.geometry import Geometry
 
 from ..key_levels.rebuilder import LevelRebuilder
-from .codec import SHAPE_FILE, WEIGHTS_FILE
+from .files import SHAPE_FILE, WEIGHTS_FILE
 from .network import NetworkShape, ReconstructionNetwork
 
 

@@ -157,3 +157,12 @@ class TestUnpacker:
             with pytest.raises(FingerprintMismatch):
                 unpacker.unpack(replace(good, fingerprint=bytes(8)))
             assert list(unpacker.unpack(good).unpacked.arrays) == ["p3", "p5"]
+
+
+def test_a_detector_that_resizes_nothing_takes_pictures_up_to_its_long_side(detector_model: Model) -> None:
+    """``MIN_SIZE_TEST: 0`` in detectron2's configs."""
+    as_they_are = replace(detector_model, preprocessor=replace(detector_model.preprocessor, short_side=0))
+    limits = limits_for([as_they_are])
+    assert limits.max_side == detector_model.preprocessor.long_side_max
+    geometry = detector_model.geometry((limits.max_side, limits.max_side))
+    assert limits.max_elements == geometry.elements(["p2"])

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from keyfpn.detector.model import Model
 from keyfpn.protocol.geometry import Geometry
-from keyfpn.reconstruct.interpolate.codec import EVEN_MIX, mix_of, nearest_levels
+from keyfpn.reconstruct.interpolate.rule import EVEN_MIX, mix_of, nearest_levels
 from keyfpn.reconstruct.registry import open_codec
 from tests.reconstruct.packets import receive, send
 

@@ -16,7 +16,7 @@ from keyfpn.detector.model import Model
 from keyfpn.detector.torch.edge_half import EdgeHalf
 from keyfpn.protocol.errors import ConfigurationError, InvalidField
 from keyfpn.reconstruct.layers import REBUILT
-from keyfpn.reconstruct.network.codec import SHAPE_FILE, WEIGHTS_FILE
+from keyfpn.reconstruct.network.files import SHAPE_FILE, WEIGHTS_FILE
 from keyfpn.reconstruct.network.network import NetworkShape, ReconstructionNetwork
 from keyfpn.reconstruct.network.rebuilder import NetworkRebuilder, read_network, write_network
 from keyfpn.reconstruct.registry import codec_of, decodable_codecs, open_encoder

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from keyfpn.detector.model import Model
-from keyfpn.reconstruct.network.codec import FOLDER
+from keyfpn.reconstruct.network.files import FOLDER
 from keyfpn.reconstruct.network.network import ReconstructionNetwork
 from keyfpn.reconstruct.network.rebuilder import write_network
 from keyfpn.training.codecs.publish import published_with_new
