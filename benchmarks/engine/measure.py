@@ -17,6 +17,7 @@ from keyfpn.detector.prepare import picture_size
 from keyfpn.protocol.geometry import Geometry
 
 from .detector import Detector
+from .errors import BenchmarkError
 from .features import FeatureCache
 from .store import Measurement
 from .view import View
@@ -32,6 +33,8 @@ class Source:
     precision: Precision
     features: Path
     """The folder of the feature cache."""
+    fingerprint: bytes
+    """Of the model: one that was published again meanwhile is another."""
 
 
 def measure(source: Source, picture: Picture, ways: Sequence[Way]) -> list[Measurement]:
@@ -73,11 +76,15 @@ def _measure(view: View, way: Way) -> Measurement:
 
 
 def _view(source: Source, picture: Picture) -> View:
-    detector = _detector(source.detector, source.weights, source.precision)
+    detector = _detector(source.detector, source.weights, source.precision, source.fingerprint)
     return View(detector, FeatureCache(source.features, source.precision, detector.model.pyramid), picture)
 
 
 @lru_cache(maxsize=1)
-def _detector(detector: str, weights: Path | None, precision: Precision) -> Detector:
+def _detector(detector: str, weights: Path | None, precision: Precision, fingerprint: bytes) -> Detector:
     torch.set_num_threads(1)  # so that a picture's answer is the same with any number of workers
-    return Detector(detector, weights, precision)
+    opened = Detector(detector, weights, precision)
+    if opened.model.fingerprint != fingerprint:
+        hint = "It was published again meanwhile: give the same command once more."
+        raise BenchmarkError(f"model {detector}", fingerprint.hex(), opened.model.fingerprint.hex(), hint)
+    return opened

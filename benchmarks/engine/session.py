@@ -179,7 +179,7 @@ class Session:
 
     @property
     def _source(self) -> Source:
-        return Source(self.detector, self.weights, self.precision, self._features)
+        return Source(self.detector, self.weights, self.precision, self._features, self.model.fingerprint)
 
     def _require_same_pictures(self, store: Store) -> None:
         """The bytes of the original row are the file's size, which tells a data set that was encoded a second time."""

@@ -9,6 +9,7 @@ from PIL import Image
 
 from keyfpn.benchmarks.engine.codecs import CodecWay
 from keyfpn.benchmarks.engine.detector import Detector
+from keyfpn.benchmarks.engine.errors import BenchmarkError
 from keyfpn.benchmarks.engine.features import FeatureCache
 from keyfpn.benchmarks.engine.measure import Source, geometries, measure, measure_view
 from keyfpn.benchmarks.engine.pool import Pool, Task
@@ -60,13 +61,22 @@ def test_a_worker_measures_the_same_with_one_thread(
     worker: Pool, view: View, picture: Picture, quick_model: Model, tmp_path: Path
 ) -> None:
     two = [OriginalFile(), CodecWay.of("interpolate:precision=int4", quick_model)]
-    source = Source(str(quick_model.folder), None, "fp32", tmp_path)
+    source = Source(str(quick_model.folder), None, "fp32", tmp_path, quick_model.fingerprint)
     ((_, found),) = worker.run(measure, [Task("picture", (source, picture, two))])
     for theirs, ours in zip(found, measure_view(view, two), strict=True):
         assert (theirs.row, theirs.bytes) == (ours.row, ours.bytes)
         assert_same(theirs.detections, ours.detections)
     ((_, threads),) = worker.run(eval, [Task("threads", ("__import__('torch').get_num_threads()",))])
     assert threads == 1
+
+
+def test_a_model_that_was_published_again_is_not_measured_as_the_old_one(
+    quick_model: Model, picture: Picture, tmp_path: Path
+) -> None:
+    source = Source(str(quick_model.folder), None, "fp32", tmp_path, bytes(8))
+    found = quick_model.fingerprint.hex()
+    with pytest.raises(BenchmarkError, match=f"expected {bytes(8).hex()}, found {found}. It was published again"):
+        measure(source, picture, [OriginalFile()])
 
 
 def test_a_learned_codec_reads_below_the_pyramid(
