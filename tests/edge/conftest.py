@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -19,34 +17,15 @@ from keyfpn.edge.cli import main
 from keyfpn.edge.pipeline import EncodedFrame, StageTimes
 from keyfpn.protocol.frame import Frame
 from keyfpn.protocol.packet import Packet
+from tests.commands import Outcome, runner
 from tests.conftest import ServerProcess
 from tests.edge.fakes import Detect, FakeServer, answer_nothing_found, describe
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def records(self) -> list[dict]:
-        return [json.loads(line) for line in self.out.splitlines()]
 
 
 @pytest.fixture
 def edge(capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     """Runs `keyfpn-edge` in this process."""
-
-    def run(*arguments: object) -> Outcome:
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-        captured = capsys.readouterr()
-        return Outcome(int(ended.value.code or 0), captured.out, captured.err)
-
-    return run
+    return runner(main, capsys)
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from keyfpn.detector.model import Model
 from keyfpn.protocol.packet import Packet
 
 if TYPE_CHECKING:
-    from tests.edge.conftest import Outcome
+    from tests.commands import Outcome
 
 Edge = Callable[..., "Outcome"]
 LEVELS = ("p2", "p3", "p4", "p5", "p6")

@@ -16,7 +16,7 @@ from keyfpn.detector.model import Model
 from keyfpn.reconstruct.codec import Arrays, Encoder
 
 if TYPE_CHECKING:
-    from tests.edge.conftest import Outcome
+    from tests.commands import Outcome
 
 Edge = Callable[..., "Outcome"]
 Spoil = Callable[[Callable[[Arrays], Arrays]], None]

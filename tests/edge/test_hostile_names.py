@@ -18,7 +18,7 @@ from keyfpn.protocol.packet import Packet
 from keyfpn.reconstruct.registry import open_encoder
 
 if TYPE_CHECKING:
-    from tests.edge.conftest import Outcome
+    from tests.commands import Outcome
 
 Edge = Callable[..., "Outcome"]
 # Clears the screen; sets the terminal's title; goes back over the line; turns what follows around; a C1 escape; rich's

@@ -15,7 +15,7 @@ from keyfpn.protocol.packet import Packet
 from keyfpn.server.cli import main as server_main
 
 if TYPE_CHECKING:
-    from tests.edge.conftest import Outcome
+    from tests.commands import Outcome
 
 Edge = Callable[..., "Outcome"]
 

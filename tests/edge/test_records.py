@@ -22,7 +22,7 @@ from keyfpn.server.observe.lines import JsonLines
 from tests.server.services import FakeEngine, boxes, serving
 
 if TYPE_CHECKING:
-    from tests.edge.conftest import Outcome
+    from tests.commands import Outcome
 
 Edge = Callable[..., "Outcome"]
 STREAM, CODEC = 2**64 - 2, ("--codec", "raw:levels=p5")

@@ -28,8 +28,8 @@ from keyfpn.protocol.detections import Detections
 from keyfpn.protocol.packet import Packet
 
 if TYPE_CHECKING:
+    from tests.commands import Outcome
     from tests.conftest import ServerProcess
-    from tests.edge.conftest import Outcome
 
 Edge = Callable[..., "Outcome"]
 

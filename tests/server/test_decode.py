@@ -18,7 +18,7 @@ from keyfpn.protocol.packet import Packet
 from keyfpn.server.pipeline import Server
 
 if TYPE_CHECKING:
-    from tests.server.conftest import Outcome
+    from tests.commands import Outcome
 
 Command = Callable[..., "Outcome"]
 
