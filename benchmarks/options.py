@@ -6,12 +6,13 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from keyfpn.console.exits import FAILED, INTERRUPTED, exit_codes
 from keyfpn.console.progress import errors
+from keyfpn.detector.precision import Precision
 from keyfpn.protocol.files import whole_file
 
 from .engine.errors import WorkerError
@@ -45,7 +46,7 @@ def open_session(
     detector: str,
     weights: Path | None,
     limit: int | None,
-    precision: Literal["fp32", "bf16"],
+    precision: Precision,
     workers: int | None,
     cache: Path,
 ) -> Iterator[Session]:

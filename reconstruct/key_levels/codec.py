@@ -49,7 +49,8 @@ class LevelCodec(Codec):
         return self.model.pyramid.levels
 
     def can_decode(self) -> bool:
-        return True
+        fitted = (RANGES_FILE, MIXES_FILE)  # a model that was never fitted has none, and needs none
+        return all(self.model.has(name) for name in fitted if self.model.published_with(name))
 
     def encoder(self, settings: CodecSettings) -> LevelEncoder:
         coding = Coding.parse(settings, self.default_levels, self.model, self.parameters)

@@ -49,10 +49,11 @@ class Parameters:
         """A model's parameters.
 
         Raises:
-            ModelError: a file is malformed, or not the one that was published.
+            ModelError: a file is malformed, not the one that was published, or missing from this copy of the model:
+                without it, the two ends would compute with other numbers under one fingerprint.
         """
-        ranges = model.read(RANGES_FILE) if model.has(RANGES_FILE) else None
-        mixes = model.read(MIXES_FILE) if model.has(MIXES_FILE) else None
+        ranges = model.read(RANGES_FILE) if model.published_with(RANGES_FILE) else None
+        mixes = model.read(MIXES_FILE) if model.published_with(MIXES_FILE) else None
         try:
             return Parameters(
                 {} if ranges is None else _ranges_of(ranges),

@@ -36,7 +36,7 @@ class NetworkCodec(LevelCodec):
         return self.model.pyramid.independent
 
     def can_decode(self) -> bool:
-        return self.model.has(SHAPE_FILE, WEIGHTS_FILE)
+        return super().can_decode() and self.model.has(SHAPE_FILE, WEIGHTS_FILE)
 
     def encoder(self, settings: CodecSettings) -> LevelEncoder:
         # The edge does not need its files; but no server could rebuild what it sends.

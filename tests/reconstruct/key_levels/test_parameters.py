@@ -43,6 +43,21 @@ def test_a_model_without_parameters_has_none(bare_model: Model, unfitted_model: 
     assert Parameters.of(published(tmp_path / "empty", Parameters())) == Parameters()
 
 
+@pytest.mark.parametrize("missing", ["mixes.json", "ranges.safetensors"])
+def test_a_copy_without_a_published_file_is_not_taken_for_a_model_without_parameters(
+    tmp_path: Path, missing: str
+) -> None:
+    """It would compute with other numbers under the same fingerprint."""
+    published(tmp_path / "mine", mixed((0.25, 0.5)))
+    (tmp_path / "mine" / missing).unlink()
+    copy = open_model(tmp_path / "mine")
+    codec = open_codec("interpolate", copy)
+    assert not codec.can_decode()
+    for use in (codec.decoder, codec.rebuilder, lambda: open_encoder(SETTINGS, copy)):
+        with pytest.raises(ModelError, match=rf"{missing}: expected a file of the model, .* Copy the whole model"):
+            use()
+
+
 def mixed(mix: Mix) -> Parameters:
     return Parameters(mixes={("p4", "p3", "p5"): mix})
 

@@ -15,6 +15,7 @@ from keyfpn.detector.manifest import Manifest
 from keyfpn.detector.model import Model
 from keyfpn.detector.torch.edge_half import EdgeHalf
 from keyfpn.protocol.errors import ConfigurationError, InvalidField
+from keyfpn.reconstruct.key_levels.parameters import MIXES_FILE, RANGES_FILE
 from keyfpn.reconstruct.layers import REBUILT
 from keyfpn.reconstruct.network.files import SHAPE_FILE, WEIGHTS_FILE
 from keyfpn.reconstruct.network.network import NetworkShape, ReconstructionNetwork
@@ -75,7 +76,9 @@ def test_a_model_without_a_network_says_so(
 
 
 def test_an_edge_does_not_need_the_networks_files(learned_model: Model, tmp_path: Path) -> None:
-    elsewhere = replace(learned_model, folder=tmp_path)  # a folder without any of its files
+    for name in (RANGES_FILE, MIXES_FILE):
+        (tmp_path / name).write_bytes(learned_model.read(name))
+    elsewhere = replace(learned_model, folder=tmp_path)
     assert elsewhere.published_with(SHAPE_FILE, WEIGHTS_FILE)
     encoder = open_encoder("network:precision=fp32", elsewhere)
     assert encoder.inputs == ("p3", "p5")
